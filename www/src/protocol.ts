@@ -1,0 +1,485 @@
+// The messages between page and engine. Generated from crate/protocol by `npm run protocol`; edits here are lost.
+
+/** An adapter held beside the base model. */
+export type AdapterReport = {
+  /** Name it is selected by. */
+  name: string,
+  /** Rank, alpha and targets. */
+  lora: LoraSettings,
+  /** Trainable parameters. */
+  parameters: number,
+  /** What its training guarantees, if it was trained here. */
+  privacy: PrivacySummary | null,
+  /** True for a run without privacy; shown wherever the adapter is named. */
+  withoutPrivacy: boolean,
+};
+
+/** A finished answer. */
+export type Answer = {
+  /** The whole answer, without the prompt and stop string. */
+  text: string,
+  /** New token ids. */
+  tokens: Array<number>,
+  /** Number of prompt tokens. */
+  promptTokens: number,
+  /** Why it ended. */
+  finish: FinishReason,
+  /** Milliseconds from request to first token. */
+  firstTokenMs: number,
+  /** New tokens per second after the first. */
+  tokensPerSecond: number,
+};
+
+/** Which columns feed prompt and response. */
+export type ColumnMapping = {
+  /** Column put in the prompt template. */
+  prompt: string | null,
+  /** Column the model learns to answer with. */
+  response: string,
+};
+
+/**
+ * What a front end asks of the engine. One job (load, generate, train, evaluate) runs at a time;
+ * `Pause`, `Stop` and `Cancel` act on the running one.
+ */
+export type Command =
+| { "type": "openDevice",
+  /** The visitor's choice. */
+  choice: DeviceChoice,
+}
+| { "type": "loadModel",
+  /** Name shown on the page. */
+  name: string,
+  /** Device representation of the frozen matrices. */
+  weights: WeightFormat,
+}
+| { "type": "generate",
+  /** The question; put in `template` when given, else used as it is. */
+  prompt: string,
+  /** Template around the prompt. */
+  template: PromptTemplate | null,
+  /** Adapter by name; `None` is the base model. */
+  adapter: string | null,
+  /** Sampling settings. */
+  sampling: Sampling,
+}
+| { "type": "readTable",
+  /** File name; its extension is a hint. */
+  fileName: string,
+}
+| { "type": "prepareRows",
+  /** Mapping, template, length, split. */
+  settings: DataSettings,
+}
+| { "type": "readLedger",
+  /** δ to state ε at. */
+  delta: number,
+}
+| { "type": "train",
+  /** The run. */
+  run: RunSettings,
+}
+| { "type": "resumeTraining" }
+| { "type": "pause" }
+| { "type": "stop" }
+| { "type": "cancel" }
+| { "type": "evaluate",
+  /** Adapter by name; `None` is the base model. */
+  adapter: string | null,
+}
+| { "type": "exportAdapter",
+  /** Adapter by name. */
+  adapter: string,
+}
+| { "type": "importAdapter",
+  /** Name to hold it under. */
+  name: string,
+}
+| { "type": "removeAdapter",
+  /** Adapter by name. */
+  adapter: string,
+};
+
+/** How rows become token sequences. */
+export type DataSettings = {
+  /** Columns in use. */
+  mapping: ColumnMapping,
+  /** Text around them. */
+  template: PromptTemplate,
+  /** Longest sequence in tokens; longer rows are cut. */
+  maxTokens: number,
+  /** Share of rows held out for evaluation, 0 to 0.5. */
+  heldOut: number,
+};
+
+/** Which device the visitor asks for. */
+export type DeviceChoice = "auto" | "gpu" | "cpu";
+
+/** Which of the two devices is running. */
+export type DeviceKind = "gpu" | "cpu";
+
+/** What was picked, and why. */
+export type DeviceReport = {
+  /** The device in use. */
+  kind: DeviceKind,
+  /** Adapter name as the driver gives it, or "CPU (SIMD)". */
+  name: string,
+  /** True when the adapter is a software rasteriser (SwiftShader, llvmpipe). */
+  software: boolean,
+  /** One sentence: why this device. */
+  reason: string,
+  /** Largest storage binding in bytes; 0 on the CPU. */
+  maxBindingBytes: number,
+  /** Largest buffer in bytes; 0 on the CPU. */
+  maxBufferBytes: number,
+};
+
+/** Stable error codes; the page maps them to help texts. */
+export type ErrorCode = "noGpu" | "deviceLost" | "outOfMemory" | "badModel" | "badTokenizer" | "badAdapter" | "badData" | "badSettings" | "budgetSpent" | "storage" | "badCheckpoint" | "network" | "notReady" | "internal";
+
+/** An error as the page shows it. */
+export type ErrorReport = {
+  /** Stable code. */
+  code: ErrorCode,
+  /** What happened. */
+  message: string,
+  /** What was kept (rows, adapter, checkpoint). */
+  kept: string,
+  /** What the visitor can do. */
+  advice: string,
+};
+
+/** Held-out evaluation. Not covered by ε when the rows are private. */
+export type EvaluationReport = {
+  /** Steps done when it was taken. */
+  step: number,
+  /** Mean loss per target token over the held-out rows. */
+  loss: number,
+  /** Rows evaluated. */
+  rows: number,
+};
+
+/** What the engine reports. */
+export type Event =
+| { "type": "device" } & DeviceReport
+| { "type": "progress",
+  /** What is being done, e.g. "Reading weights". */
+  stage: string,
+  /** Bytes or items done. */
+  done: number,
+  /** Bytes or items in all; 0 if unknown. */
+  total: number,
+  /** Unit of both: "bytes", "rows" or "tokens". */
+  unit: string,
+  /** Expected seconds to the end, if known. */
+  etaSeconds: number | null,
+}
+| { "type": "model" } & ModelReport
+| { "type": "token",
+  /** Text to append. */
+  text: string,
+}
+| { "type": "answer" } & Answer
+| { "type": "table" } & TableReport
+| { "type": "rows" } & RowsReport
+| { "type": "ledger" } & LedgerReport
+| { "type": "step" } & StepReport
+| { "type": "evaluation" } & EvaluationReport
+| { "type": "trainEnded",
+  /** Why. */
+  end: TrainEnd,
+  /** Steps done. */
+  step: number,
+  /** The adapter, selectable at once. */
+  adapter: AdapterReport,
+}
+| { "type": "checkpointSaved",
+  /** Steps done. */
+  step: number,
+}
+| { "type": "adapter" } & AdapterReport
+| { "type": "adapterFiles",
+  /** Adapter by name. */
+  adapter: string,
+  /** File names in the order of the bytes. */
+  files: Array<string>,
+}
+| { "type": "warning",
+  /** One or two sentences. */
+  message: string,
+}
+| { "type": "failed" } & ErrorReport
+| { "type": "done" };
+
+/** Why an answer ended. */
+export type FinishReason = "eos" | "stop" | "length" | "context" | "cancelled";
+
+/** What the ledger holds for a data set. */
+export type LedgerReport = {
+  /** The data set's fingerprint. */
+  fingerprint: string,
+  /** ε spent so far at `delta`. */
+  epsilon: number,
+  /** δ it is stated at. */
+  delta: number,
+  /** Steps charged over all runs. */
+  steps: number,
+  /** Runs charged. */
+  runs: number,
+};
+
+/** A line that could not be used. */
+export type LineProblem = {
+  /** Line in the file, from 1. */
+  line: number,
+  /** What is wrong, without quoting the private text. */
+  message: string,
+};
+
+/** LoRA settings. */
+export type LoraSettings = {
+  /** Rank r. */
+  rank: number,
+  /** Scale numerator; the update is scaled by alpha / r. */
+  alpha: number,
+  /** Dropout on the input of A during training. */
+  dropout: number,
+  /** Projections, e.g. `q_proj`. */
+  targets: Array<string>,
+};
+
+/** Device memory as the allocator reports it, in bytes. */
+export type MemoryReport = {
+  /** Bytes in live tensors now. */
+  inUse: number,
+  /** Bytes held from the device, live or pooled. */
+  reserved: number,
+  /** Highest `in_use` seen at the sampling points of the job so far. */
+  peak: number,
+};
+
+/** A loaded model. */
+export type ModelReport = {
+  /** Name the page gave it. */
+  name: string,
+  /** `model_type` of config.json. */
+  modelType: string,
+  /** Parameters in the checkpoint. */
+  parameters: number,
+  /** Transformer layers. */
+  layers: number,
+  /** Residual width. */
+  hidden: number,
+  /** Vocabulary size. */
+  vocab: number,
+  /** Longest context in tokens. */
+  context: number,
+  /** How the frozen matrices are held. */
+  weights: WeightFormat,
+  /** Device memory after loading. */
+  memory: MemoryReport,
+  /** Names of the projections LoRA may target. */
+  loraTargets: Array<string>,
+};
+
+/** Privacy settings of a run. */
+export type PrivacySettings = {
+  /** Noise standard deviation over the clipping norm (sensitivity), σ. */
+  noiseMultiplier: number,
+  /** Per-example L2 clipping norm C. */
+  clipNorm: number,
+  /** δ of (ε, δ). */
+  delta: number,
+  /** ε at which training stops by itself; all earlier runs on these rows count. */
+  budgetEpsilon: number,
+};
+
+/** What a private run guarantees; exported with the adapter. */
+export type PrivacySummary = {
+  /** Upper bound on ε, all runs on these rows composed. */
+  epsilon: number,
+  /** δ. */
+  delta: number,
+  /** Noise multiplier σ. */
+  noiseMultiplier: number,
+  /** Clipping norm C. */
+  clipNorm: number,
+  /** Sampling rate q. */
+  samplingRate: number,
+  /** Private steps charged for this run. */
+  steps: number,
+  /** Accountant and version. */
+  accountant: string,
+  /** The claim in words: unit, adjacency, sampling, and what it does not cover. */
+  statement: string,
+};
+
+/** The prompt template: what surrounds a row's prompt and response. */
+export type PromptTemplate = {
+  /** Text before the prompt. */
+  beforePrompt: string,
+  /** Text between prompt and response. */
+  beforeResponse: string,
+};
+
+/** An event with the id of the command it answers. */
+export type Reply = {
+  /** Id of the request. */
+  id: number,
+  /** The event. */
+  event: Event,
+};
+
+/** A command with the id its events repeat. */
+export type Request = {
+  /** Chosen by the front end. */
+  id: number,
+  /** The command. */
+  command: Command,
+};
+
+/** One training example before tokenisation. */
+export type Row = {
+  /** The question, or the whole text when there is no response column. */
+  prompt: string,
+  /** The answer the loss is taken on. */
+  response: string,
+};
+
+/** One row as it will be trained. */
+export type RowPreview = {
+  /** Text of the prompt with its template. */
+  prompt: string,
+  /** Text of the response. */
+  response: string,
+  /** Tokens in all. */
+  tokens: number,
+  /** Tokens the loss is taken on, EOS included. */
+  targetTokens: number,
+  /** True if cut at the maximum length. */
+  truncated: boolean,
+};
+
+/** The tokenised data set. */
+export type RowsReport = {
+  /** Rows the private step samples from. */
+  trainRows: number,
+  /** Rows held out for evaluation. */
+  heldOutRows: number,
+  /** Rows cut at the maximum length. */
+  truncated: number,
+  /** Rows left out: empty, or no response token within the maximum length. */
+  skipped: number,
+  /** Exact duplicates among the training rows (each counts as a row of its own). */
+  duplicates: number,
+  /** Tokens over all rows. */
+  tokens: number,
+  /** Longest row in tokens. */
+  longest: number,
+  /** SHA-256 of the canonical rows, order-free; the ledger's key. */
+  fingerprint: string,
+  /** Previews of the first rows. */
+  preview: Array<RowPreview>,
+};
+
+/** Everything a run needs besides model and rows. */
+export type RunSettings = {
+  /** Name of the adapter this run writes. */
+  name: string,
+  /** `None` trains without privacy, for comparison only. */
+  privacy: PrivacySettings | null,
+  /** Optimiser steps T. */
+  steps: number,
+  /** Expected logical batch size; each row joins with probability batch / rows. */
+  logicalBatch: number,
+  /** Rows computed at once; bounds memory, does not change the result. */
+  microBatch: number,
+  /** Peak learning rate. */
+  learningRate: number,
+  /** Linear warm-up steps; then cosine to zero. */
+  warmupSteps: number,
+  /** Decoupled weight decay. */
+  weightDecay: number,
+  /** The adapter. */
+  lora: LoraSettings,
+  /** Evaluate on the held-out rows every this many steps; 0 only at both ends. */
+  evaluateEvery: number,
+  /** Write a checkpoint every this many steps (and at pause and stop); 0 only then. */
+  checkpointEvery: number,
+  /** INSECURE: fixes every random choice for tests. Never set it with real rows. */
+  insecureSeed: number | null,
+};
+
+/** Sampling settings; filters apply in transformers' order. */
+export type Sampling = {
+  /** At most this many new tokens. */
+  maxNewTokens: number,
+  /** 0 decodes greedily; otherwise logits are divided by it. */
+  temperature: number,
+  /** Keep the k largest logits (ties kept); 0 is off. */
+  topK: number,
+  /** Keep the smallest set with at least this mass; 1 is off. */
+  topP: number,
+  /** Drop tokens below this share of the largest probability; 0 is off. */
+  minP: number,
+  /** Divides (positive) or multiplies (negative) logits of ids seen so far; 1 is off. */
+  repetitionPenalty: number,
+  /** Seed of the sampler; the same seed gives the same text on the same device. */
+  seed: number,
+  /** Generation ends when the text contains one of these. */
+  stop: Array<string>,
+};
+
+/** What one optimiser step did. */
+export type StepReport = {
+  /** Steps done, from 1. */
+  step: number,
+  /** Steps planned. */
+  steps: number,
+  /** Rows the Poisson sampler drew. Not covered by ε. */
+  rows: number,
+  /** Mean loss over the drawn rows; `None` for an empty batch. Not covered by ε. */
+  loss: number | null,
+  /** Median per-example gradient norm before clipping. Not covered by ε. */
+  medianNorm: number | null,
+  /** Share of drawn rows whose gradient was clipped. Not covered by ε. */
+  clippedShare: number | null,
+  /** Rows whose gradient was not finite and counted as zero. */
+  nonFinite: number,
+  /** Norm of the noise over the norm of the clipped sum. Not covered by ε. */
+  noiseToSignal: number | null,
+  /** Learning rate of this step. */
+  learningRate: number,
+  /** ε spent on these rows, this step and every earlier run included. */
+  epsilon: number | null,
+  /** Tokens per second, forward and backward. */
+  tokensPerSecond: number,
+  /** Milliseconds for the step. */
+  stepMs: number,
+  /** Expected seconds to the end. */
+  etaSeconds: number,
+  /** Device memory. */
+  memory: MemoryReport,
+};
+
+/** A data file read as a table. */
+export type TableReport = {
+  /** Detected format: json, jsonl, csv, tsv or text. */
+  format: string,
+  /** Column names in file order. */
+  columns: Array<string>,
+  /** Rows read. */
+  rows: number,
+  /** The first rows, a cell per column. */
+  sample: Array<Array<string>>,
+  /** The guess; the visitor can change it. */
+  mapping: ColumnMapping,
+  /** Lines that could not be read; reading goes on after them. */
+  problems: Array<LineProblem>,
+};
+
+/** Why training ended. */
+export type TrainEnd = "finished" | "budgetSpent" | "stopped" | "paused";
+
+/** How frozen matrices are held on the device. */
+export type WeightFormat = "f32" | "nf4";
