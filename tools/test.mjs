@@ -33,7 +33,7 @@ function stages() {
     { name: 'Rust tests', needs: ['Native build'], command: cargo('test', '--workspace', '--no-fail-fast'), count: countCargo },
     { name: 'Shaders in Tint', needs: ['Native build'], command: nodeTests('tests/wgsl'), count: countNode },
     { name: 'Wasm build', command: cargo('run', '--quiet', '--package', 'xtask', '--', 'wasm') },
-    { name: 'Page types', needs: ['Wasm build'], command: node('node_modules/svelte-check/bin/svelte-check', '--workspace', 'www', '--tsconfig', 'www/tsconfig.json', '--fail-on-warnings') },
+    { name: 'Page types', needs: ['Wasm build'], command: node('node_modules/svelte-check/bin/svelte-check', '--workspace', 'www', '--tsconfig', './tsconfig.json', '--fail-on-warnings') },
     { name: 'Page units', needs: ['Wasm build'], command: node('node_modules/vitest/vitest.mjs', 'run', '--root', 'www'), count: countVitest },
     { name: 'Page build', needs: ['Wasm build'], command: node('-e', "import('./tools/build.mjs').then(({ buildPage }) => buildPage())") },
     { name: 'Engine in Chromium', needs: ['Wasm build'], command: nodeTests('tests/browser'), count: countNode },
