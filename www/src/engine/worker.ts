@@ -1,0 +1,63 @@
+// The worker's whole job: open files, hand requests to the engine, pass its events on.
+
+import init, { Engine, type Host } from 'engine-module';
+import type { Event } from '../protocol';
+import { watchNetwork } from '../requests/watch';
+import { loadLedger, saveCheckpoint, saveLedger } from '../storage/durable';
+import { asReport, EngineFailure } from './failure';
+import { openSources } from './sources';
+import type { FromWorker, ToWorker } from './wire';
+
+const post = (message: FromWorker): void => self.postMessage(message);
+const emit = (id: number, event: Event): void => post({ kind: 'reply', reply: { id, event }, bytes: null });
+
+watchNetwork('engine', (entries) => post({ kind: 'network', entries }));
+
+const host: Host = {
+  emit: (reply, bytes) => post({ kind: 'reply', reply, bytes }),
+  loadLedger,
+  saveLedger,
+  saveCheckpoint,
+};
+
+const engine = init().then(() => new Engine(host));
+const downloads = new Set<AbortController>();
+
+self.onmessage = async ({ data }: MessageEvent<ToWorker>): Promise<void> => {
+  const { request, files } = data;
+  try {
+    if (request.command.type === 'cancel') for (const download of downloads) download.abort();
+    const sources = files && (await open(request.id, files));
+    const run = async (): Promise<void> => (await engine).handle(request, sources);
+    const trains = request.command.type === 'train' || request.command.type === 'resumeTraining';
+    await (trains ? alone(run) : run());
+  } catch (cause) {
+    emit(request.id, { type: 'failed', ...asReport(cause) });
+  }
+};
+
+async function open(id: number, files: NonNullable<ToWorker['files']>) {
+  const control = new AbortController();
+  downloads.add(control);
+  try {
+    return await openSources(files, control.signal, ({ name, done, total, etaSeconds }) =>
+      emit(id, { type: 'progress', stage: `Downloading ${name}`, done, total, unit: 'bytes', etaSeconds }),
+    );
+  } finally {
+    downloads.delete(control);
+  }
+}
+
+/** One tab trains at a time: two tabs charging one ledger would each miss the other's steps. */
+async function alone(run: () => Promise<void>): Promise<void> {
+  if (!('locks' in navigator)) return run();
+  await navigator.locks.request('vaultlab-training', { ifAvailable: true }, async (lock) => {
+    if (lock) return run();
+    throw new EngineFailure({
+      code: 'notReady',
+      message: 'Another tab of this page is training.',
+      kept: 'Nothing was started here, and nothing was charged.',
+      advice: 'Wait for the other tab to finish, or pause it there, and start again.',
+    });
+  });
+}

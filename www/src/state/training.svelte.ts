@@ -1,0 +1,176 @@
+// A training run: what it reports, and how it is paused, stopped and gone on with.
+
+import type { Event, EvaluationReport, RunSettings, StepReport, TrainEnd } from '../protocol';
+import type { StepPoint, StoredRun } from '../storage/database';
+import { askToPersist, keptRun } from '../storage/keep';
+import type { Adapters } from './adapters.svelte';
+import type { Data } from './data.svelte';
+import type { Session } from './session.svelte';
+
+export class Training {
+  /** Settings of the run on show; it may be over. */
+  run = $state<RunSettings | null>(null);
+  points = $state.raw<StepPoint[]>([]);
+  evaluations = $state.raw<EvaluationReport[]>([]);
+  latest = $state<StepReport | null>(null);
+  end = $state<TrainEnd | null>(null);
+  /** A run that can be gone on with. */
+  paused = $state.raw<StoredRun | null>(null);
+  active = $state(false);
+  /** What the visitor asked of the running job; it acts at the end of the step. */
+  asked = $state<'pause' | 'stop' | 'cancel' | null>(null);
+
+  #record: StoredRun | null = null;
+
+  constructor(
+    readonly session: Session,
+    readonly data: Data,
+    readonly adapters: Adapters,
+  ) {}
+
+  /** Trains a new adapter. A paused run is given up. */
+  async start(run: RunSettings): Promise<void> {
+    const { model } = this.session;
+    const { rows } = this.data;
+    if (!model || !rows) return;
+    await keptRun.forget().catch(() => {});
+    if (run.privacy) await askToPersist();
+    this.#show({
+      run,
+      modelName: model.name,
+      weights: model.weights,
+      fingerprint: rows.fingerprint,
+      checkpointStep: null,
+      points: [],
+      evaluations: [],
+      savedAt: Date.now(),
+    });
+    await this.#train(() =>
+      this.session.run('train', `Training ${run.name}`, { type: 'train', run }, (event) => this.#take(event)),
+    );
+  }
+
+  /** Goes on from the kept checkpoint. */
+  async resume(): Promise<void> {
+    const kept = this.paused;
+    const checkpoint = await keptRun.checkpoint();
+    if (!kept || !checkpoint) return;
+    // Steps after the checkpoint are taken again: their old points would be drawn twice.
+    const upTo = kept.checkpointStep ?? 0;
+    this.#show({
+      ...kept,
+      points: kept.points.filter((point) => point.step <= upTo),
+      evaluations: kept.evaluations.filter((evaluation) => evaluation.step <= upTo),
+    });
+    await this.#train(() =>
+      this.session.run('train', `Training ${kept.run.name}`, { type: 'resumeTraining' }, (event) => this.#take(event), [
+        { kind: 'file', name: 'checkpoint', file: new Blob([checkpoint as Uint8Array<ArrayBuffer>]) },
+      ]),
+    );
+  }
+
+  /** Finds a run that an earlier visit left unfinished. */
+  async restore(): Promise<void> {
+    const kept = await keptRun.load();
+    if (!kept || !(await keptRun.checkpoint())) return;
+    this.paused = kept;
+    this.run = kept.run;
+    this.points = kept.points;
+    this.evaluations = kept.evaluations;
+    this.end = 'paused';
+  }
+
+  async ask(what: 'pause' | 'stop' | 'cancel'): Promise<void> {
+    this.asked = what;
+    await this.session.control({ type: what === 'pause' ? 'pause' : 'stop' });
+  }
+
+  /** Gives a paused run up: its checkpoint goes, its charge stays. */
+  async giveUp(): Promise<void> {
+    this.paused = null;
+    await keptRun.forget();
+  }
+
+  async #train(run: () => Promise<void>): Promise<void> {
+    this.active = true;
+    this.asked = null;
+    this.paused = null;
+    try {
+      await run();
+    } finally {
+      this.active = false;
+      const discard = this.asked === 'cancel';
+      this.asked = null;
+      await this.#settle(discard);
+    }
+  }
+
+  /** Whatever ended the run, keep what can be kept. */
+  async #settle(discard: boolean): Promise<void> {
+    const record = this.#record;
+    if (!record) return;
+    const over = this.end !== null && this.end !== 'paused';
+    if (over) await keptRun.forget().catch(() => {});
+    else if (record.checkpointStep !== null) {
+      await this.#keep();
+      this.paused = { ...record, points: this.points, evaluations: this.evaluations };
+    }
+    if (this.end === null) return;
+    const { name, privacy } = record.run;
+    await this.session.notices.attempt('adapters', () => (discard ? this.adapters.remove(name) : this.adapters.keep(name)));
+    if (privacy) await this.session.notices.attempt('plan', () => this.data.readLedger(privacy.delta));
+  }
+
+  #show(record: StoredRun): void {
+    this.#record = record;
+    this.run = record.run;
+    this.points = record.points;
+    this.evaluations = record.evaluations;
+    this.latest = null;
+    this.end = null;
+  }
+
+  #take(event: Event): void {
+    switch (event.type) {
+      case 'step':
+        this.latest = event;
+        this.points = [
+          ...this.points,
+          {
+            step: event.step,
+            loss: event.loss,
+            epsilon: event.epsilon,
+            clippedShare: event.clippedShare,
+            medianNorm: event.medianNorm,
+          },
+        ];
+        break;
+      case 'evaluation':
+        this.evaluations = [...this.evaluations.filter((old) => old.step !== event.step), event];
+        break;
+      case 'checkpointSaved':
+        if (this.#record) this.#record.checkpointStep = event.step;
+        void this.#keep();
+        break;
+      case 'trainEnded':
+        this.end = event.end;
+        this.adapters.add(event.adapter);
+        break;
+    }
+  }
+
+  async #keep(): Promise<void> {
+    if (!this.#record) return;
+    try {
+      await keptRun.save({
+        ...this.#record,
+        run: $state.snapshot(this.#record.run),
+        points: this.points,
+        evaluations: this.evaluations,
+        savedAt: Date.now(),
+      });
+    } catch {
+      this.session.notices.warn('train', 'The browser does not let this page store the run; it cannot be resumed after a reload.');
+    }
+  }
+}

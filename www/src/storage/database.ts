@@ -1,0 +1,78 @@
+// The one IndexedDB database of the page; page and worker both open it.
+
+import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
+import type { AdapterReport, DataSettings, EvaluationReport, RunSettings, WeightFormat } from '../protocol';
+
+/** The visitor's data file as it was given, and how it was last read. */
+export interface StoredRows {
+  fileName: string;
+  file: Blob;
+  /** What the mapping was guessed from may guess differently later, so the visitor's own choice is kept. */
+  settings: DataSettings | null;
+  savedAt: number;
+}
+
+/** A step's point in the plots. */
+export interface StepPoint {
+  step: number;
+  loss: number | null;
+  epsilon: number | null;
+  clippedShare: number | null;
+  medianNorm: number | null;
+}
+
+/** A run that may be gone on with. */
+export interface StoredRun {
+  run: RunSettings;
+  modelName: string;
+  weights: WeightFormat;
+  fingerprint: string;
+  /** Steps in the last checkpoint; null before the first one. */
+  checkpointStep: number | null;
+  points: StepPoint[];
+  evaluations: EvaluationReport[];
+  savedAt: number;
+}
+
+/** An adapter in PEFT form, kept so that a reload or a lost device does not lose it. */
+export interface StoredAdapter {
+  report: AdapterReport;
+  modelName: string;
+  files: { name: string; bytes: Uint8Array }[];
+  savedAt: number;
+}
+
+export interface Schema extends DBSchema {
+  ledgers: { key: string; value: Uint8Array };
+  checkpoints: { key: 'current'; value: Uint8Array };
+  rows: { key: 'current'; value: StoredRows };
+  runs: { key: 'current'; value: StoredRun };
+  adapters: { key: string; value: StoredAdapter };
+  settings: { key: string; value: unknown };
+}
+
+const NAME = 'vaultlab';
+const VERSION = 1;
+
+let opened: Promise<IDBPDatabase<Schema>> | null = null;
+
+export function database(): Promise<IDBPDatabase<Schema>> {
+  opened ??= openDB<Schema>(NAME, VERSION, {
+    upgrade(db) {
+      for (const store of ['ledgers', 'checkpoints', 'rows', 'runs', 'adapters', 'settings'] as const) {
+        db.createObjectStore(store);
+      }
+    },
+    // A newer version of the page in another tab must not hang on this connection.
+    blocking(_current, _blocked, event) {
+      (event.target as IDBDatabase).close();
+      opened = null;
+    },
+    terminated() {
+      opened = null;
+    },
+  });
+  // A failed opening is not remembered: storage may be allowed, or have room, the next time.
+  opened.catch(() => (opened = null));
+  return opened;
+}
