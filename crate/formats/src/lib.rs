@@ -7,6 +7,7 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod dataset;
 pub mod examples;
 mod json;
 pub mod nf4;

@@ -15,7 +15,8 @@ impl Default for InstructionTemplate {
     /// The form of the flashcard fine-tune.
     fn default() -> Self {
         Self {
-            before_prompt: "Instruction:\nAnswer this question truthfully.\n\nQuestion:\n".to_owned(),
+            before_prompt: "Instruction:\nAnswer this question truthfully.\n\nQuestion:\n"
+                .to_owned(),
             before_response: "\n\nResponse:\n".to_owned(),
         }
     }
@@ -64,7 +65,9 @@ pub enum TemplateError {
     #[error("this model knows no system role; put the instructions in the first user turn")]
     SystemRefused,
     /// Turns do not alternate user, model, user, …
-    #[error("turn {turn} is out of order; after an optional system turn, user and model take turns")]
+    #[error(
+        "turn {turn} is out of order; after an optional system turn, user and model take turns"
+    )]
     OutOfOrder {
         /// Number of the turn, from 1.
         turn: usize,
@@ -95,9 +98,15 @@ pub fn gemma_chat(turns: &[Turn], system: SystemRole) -> Result<String, Template
     }
     let mut text = "<bos>".to_owned();
     for (i, turn) in turns.iter().enumerate() {
-        let (expected, name) = if i % 2 == 0 { (Role::User, "user") } else { (Role::Model, "model") };
+        let (expected, name) = if i % 2 == 0 {
+            (Role::User, "user")
+        } else {
+            (Role::Model, "model")
+        };
         if turn.role != expected {
-            return Err(TemplateError::OutOfOrder { turn: i + 1 + skipped });
+            return Err(TemplateError::OutOfOrder {
+                turn: i + 1 + skipped,
+            });
         }
         text.push_str("<start_of_turn>");
         text.push_str(name);

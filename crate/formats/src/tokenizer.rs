@@ -57,14 +57,19 @@ impl Tokenizer {
     /// [`TokenizerError::BadFile`], and [`TokenizerError::MissingToken`] if the vocabulary lacks
     /// `bos` or one of `eos`.
     pub fn parse(json: &[u8], bos: u32, eos: &[u32]) -> Result<Self, TokenizerError> {
-        let inner = Inner::from_bytes(json)
-            .map_err(|e| TokenizerError::BadFile { detail: short(&e.to_string()) })?;
+        let inner = Inner::from_bytes(json).map_err(|e| TokenizerError::BadFile {
+            detail: short(&e.to_string()),
+        })?;
         for (id, role) in std::iter::once((bos, "BOS")).chain(eos.iter().map(|&id| (id, "EOS"))) {
             if inner.id_to_token(id).is_none() {
                 return Err(TokenizerError::MissingToken { id, role });
             }
         }
-        Ok(Self { inner: Arc::new(inner), bos, eos: eos.to_vec() })
+        Ok(Self {
+            inner: Arc::new(inner),
+            bos,
+            eos: eos.to_vec(),
+        })
     }
 
     /// Id every sequence starts with.
@@ -109,7 +114,9 @@ impl Tokenizer {
         let plain = self.run(text, false)?;
         let ids = plain.get_ids();
         let rest = &ids[usize::from(ids.first() == Some(&self.bos))..];
-        Ok(std::iter::once(self.bos).chain(rest.iter().copied()).collect())
+        Ok(std::iter::once(self.bos)
+            .chain(rest.iter().copied())
+            .collect())
     }
 
     /// Tokens of a text with the bytes they cover, nothing added.
@@ -176,12 +183,18 @@ impl StreamDecoder {
     /// [`TokenizerError::Failed`].
     pub fn push(&mut self, id: u32) -> Result<Option<String>, TokenizerError> {
         // Decoding passes over ids outside the vocabulary.
-        let Some(token) = self.tokenizer.token(id) else { return Ok(None) };
+        let Some(token) = self.tokenizer.token(id) else {
+            return Ok(None);
+        };
         if self.skip_special && self.tokenizer.is_skipped(&token) {
             return Ok(None);
         }
         self.pending.push(id);
-        if is_byte_token(&token) { Ok(None) } else { self.flush() }
+        if is_byte_token(&token) {
+            Ok(None)
+        } else {
+            self.flush()
+        }
     }
 
     /// Returns what was held back at the end of the sequence.
@@ -199,7 +212,10 @@ impl StreamDecoder {
         let before = self.tokenizer.decode(&self.context, self.skip_special)?;
         self.context.append(&mut self.pending);
         let both = self.tokenizer.decode(&self.context, self.skip_special)?;
-        let piece = both.strip_prefix(before.as_str()).unwrap_or(&both).to_owned();
+        let piece = both
+            .strip_prefix(before.as_str())
+            .unwrap_or(&both)
+            .to_owned();
         // Keep the last token only: it is no byte token unless the sequence has ended.
         self.context.drain(..self.context.len() - 1);
         Ok((!piece.is_empty()).then_some(piece))
@@ -209,13 +225,16 @@ impl StreamDecoder {
 /// `<0xE2>`, the test the library's byte-fallback decoder makes.
 fn is_byte_token(token: &str) -> bool {
     token.len() == 6
-        && token.strip_prefix("<0x").and_then(|t| t.strip_suffix('>')).is_some_and(|digits| {
-            u8::from_str_radix(digits, 16).is_ok()
-        })
+        && token
+            .strip_prefix("<0x")
+            .and_then(|t| t.strip_suffix('>'))
+            .is_some_and(|digits| u8::from_str_radix(digits, 16).is_ok())
 }
 
 fn failed(error: tokenizers::Error) -> TokenizerError {
-    TokenizerError::Failed { detail: short(&error.to_string()) }
+    TokenizerError::Failed {
+        detail: short(&error.to_string()),
+    }
 }
 
 /// The start of a library message; some quote long parts of the file.

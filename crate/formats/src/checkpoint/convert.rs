@@ -16,8 +16,20 @@ fn width(dtype: Dtype) -> Result<usize, CheckpointError> {
 fn append(dtype: Dtype, bytes: &[u8], out: &mut Vec<f32>) {
     match dtype {
         Dtype::F32 => out.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
-        Dtype::F16 => out.extend(bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32())),
-        _ => out.extend(bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32())),
+        Dtype::F16 => out.extend(
+            bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f16::from_le_bytes(*b).to_f32()),
+        ),
+        _ => out.extend(
+            bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| bf16::from_le_bytes(*b).to_f32()),
+        ),
     }
 }
 
@@ -28,7 +40,10 @@ fn append(dtype: Dtype, bytes: &[u8], out: &mut Vec<f32>) {
 pub fn to_f32(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, CheckpointError> {
     let width = width(dtype)?;
     if !bytes.len().is_multiple_of(width) {
-        return Err(CheckpointError::PartialValue { dtype, bytes: bytes.len() as u64 });
+        return Err(CheckpointError::PartialValue {
+            dtype,
+            bytes: bytes.len() as u64,
+        });
     }
     let mut out = Vec::with_capacity(bytes.len() / width);
     append(dtype, bytes, &mut out);
@@ -50,7 +65,11 @@ impl FloatChunks {
     /// # Errors
     /// [`CheckpointError::NotFloat`].
     pub fn new(dtype: Dtype) -> Result<Self, CheckpointError> {
-        Ok(Self { dtype, width: width(dtype)?, carry: Vec::with_capacity(4) })
+        Ok(Self {
+            dtype,
+            width: width(dtype)?,
+            carry: Vec::with_capacity(4),
+        })
     }
 
     /// Appends the values completed by `bytes` to `out`.
@@ -79,6 +98,9 @@ impl FloatChunks {
         if self.carry.is_empty() {
             return Ok(());
         }
-        Err(CheckpointError::PartialValue { dtype: self.dtype, bytes: self.carry.len() as u64 })
+        Err(CheckpointError::PartialValue {
+            dtype: self.dtype,
+            bytes: self.carry.len() as u64,
+        })
     }
 }

@@ -5,7 +5,9 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum CheckpointError {
     /// Fewer bytes than the header needs.
-    #[error("the safetensors header needs {needed} bytes and only {found} are there; the file is cut off")]
+    #[error(
+        "the safetensors header needs {needed} bytes and only {found} are there; the file is cut off"
+    )]
     Truncated {
         /// Bytes needed.
         needed: u64,
@@ -13,7 +15,9 @@ pub enum CheckpointError {
         found: u64,
     },
     /// The header length field is implausible; usually another kind of file.
-    #[error("this is no safetensors file: its header would have {length} bytes (at most 100000000 are allowed)")]
+    #[error(
+        "this is no safetensors file: its header would have {length} bytes (at most 100000000 are allowed)"
+    )]
     NotSafetensors {
         /// Length read from the first eight bytes.
         length: u64,

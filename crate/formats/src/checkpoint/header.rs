@@ -78,7 +78,9 @@ impl Header {
     /// # Errors
     /// [`CheckpointError::NotSafetensors`] if the length field is implausible.
     pub fn bytes_needed(start: &[u8]) -> Result<usize, CheckpointError> {
-        let Some(prefix) = start.first_chunk::<PREFIX>() else { return Ok(PREFIX) };
+        let Some(prefix) = start.first_chunk::<PREFIX>() else {
+            return Ok(PREFIX);
+        };
         let length = u64::from_le_bytes(*prefix);
         if !(2..=MAX_HEADER).contains(&length) {
             return Err(CheckpointError::NotSafetensors { length });
@@ -92,11 +94,15 @@ impl Header {
     /// [`CheckpointError`] for a header that is cut off, damaged or inconsistent.
     pub fn parse(start: &[u8]) -> Result<Self, CheckpointError> {
         let needed = Self::bytes_needed(start)?;
-        let json = start.get(PREFIX..needed).ok_or(CheckpointError::Truncated {
-            needed: needed as u64,
-            found: start.len() as u64,
-        })?;
-        let bad = |e: serde_json::Error| CheckpointError::BadHeader { detail: e.to_string() };
+        let json = start
+            .get(PREFIX..needed)
+            .ok_or(CheckpointError::Truncated {
+                needed: needed as u64,
+                found: start.len() as u64,
+            })?;
+        let bad = |e: serde_json::Error| CheckpointError::BadHeader {
+            detail: e.to_string(),
+        };
         let members: Pairs<Box<RawValue>> = serde_json::from_slice(json).map_err(bad)?;
 
         let data_start = needed as u64;
@@ -107,9 +113,11 @@ impl Header {
                 metadata = serde_json::from_str(raw.get()).map_err(bad)?;
                 continue;
             }
-            let entry: RawEntry = serde_json::from_str(raw.get()).map_err(|e| {
-                CheckpointError::BadTensor { name: name.clone(), detail: e.to_string() }
-            })?;
+            let entry: RawEntry =
+                serde_json::from_str(raw.get()).map_err(|e| CheckpointError::BadTensor {
+                    name: name.clone(),
+                    detail: e.to_string(),
+                })?;
             tensors.push(entry.check(name, data_start)?);
         }
         tensors.sort_by(|a, b| {
@@ -125,7 +133,13 @@ impl Header {
                 });
             }
         }
-        Ok(Self { metadata, tensors, by_name, data_start, file_len })
+        Ok(Self {
+            metadata,
+            tensors,
+            by_name,
+            data_start,
+            file_len,
+        })
     }
 
     /// Parses a whole file held in memory, and checks its length.
@@ -151,7 +165,9 @@ impl Header {
         self.by_name
             .get(name)
             .map(|&i| &self.tensors[i])
-            .ok_or_else(|| CheckpointError::MissingTensor { name: name.to_owned() })
+            .ok_or_else(|| CheckpointError::MissingTensor {
+                name: name.to_owned(),
+            })
     }
 
     /// The bytes of a tensor in a whole file held in memory.
@@ -160,11 +176,15 @@ impl Header {
     /// [`CheckpointError::MissingTensor`], and [`CheckpointError::Truncated`] for a short `file`.
     pub fn bytes<'f>(&self, file: &'f [u8], name: &str) -> Result<&'f [u8], CheckpointError> {
         let range = &self.tensor(name)?.range;
-        let slice = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
-        slice.and_then(|(from, to)| file.get(from..to)).ok_or(CheckpointError::Truncated {
-            needed: range.end,
-            found: file.len() as u64,
-        })
+        let slice = usize::try_from(range.start)
+            .ok()
+            .zip(usize::try_from(range.end).ok());
+        slice
+            .and_then(|(from, to)| file.get(from..to))
+            .ok_or(CheckpointError::Truncated {
+                needed: range.end,
+                found: file.len() as u64,
+            })
     }
 
     /// The values of a tensor in a whole file held in memory, as f32.
@@ -193,14 +213,20 @@ impl Header {
         if found == self.file_len {
             return Ok(());
         }
-        Err(CheckpointError::WrongLength { expected: self.file_len, found })
+        Err(CheckpointError::WrongLength {
+            expected: self.file_len,
+            found,
+        })
     }
 }
 
 impl RawEntry {
     fn check(self, name: String, data_start: u64) -> Result<TensorEntry, CheckpointError> {
         let (from, to) = self.data_offsets;
-        let bad = |detail: String| CheckpointError::BadTensor { name: name.clone(), detail };
+        let bad = |detail: String| CheckpointError::BadTensor {
+            name: name.clone(),
+            detail,
+        };
         let bits = self
             .shape
             .iter()
@@ -210,13 +236,20 @@ impl RawEntry {
         if bits % 8 != 0 {
             return Err(bad(format!("{bits} bits are no whole bytes")));
         }
-        let length = to
-            .checked_sub(from)
-            .ok_or_else(|| bad(format!("its bytes end at {to}, before they start at {from}")))?;
+        let length = to.checked_sub(from).ok_or_else(|| {
+            bad(format!(
+                "its bytes end at {to}, before they start at {from}"
+            ))
+        })?;
         if length != bits / 8 {
-            return Err(bad(format!("{length} bytes where type and shape need {}", bits / 8)));
+            return Err(bad(format!(
+                "{length} bytes where type and shape need {}",
+                bits / 8
+            )));
         }
-        let end = to.checked_add(data_start).ok_or_else(|| bad("its offsets overflow".to_owned()))?;
+        let end = to
+            .checked_add(data_start)
+            .ok_or_else(|| bad("its offsets overflow".to_owned()))?;
         Ok(TensorEntry {
             name,
             dtype: self.dtype,
@@ -231,7 +264,11 @@ fn contiguous(tensors: &[TensorEntry], data_start: u64) -> Result<u64, Checkpoin
     let mut end = data_start;
     for tensor in tensors {
         if tensor.range.start != end {
-            let what = if tensor.range.start < end { "overlap" } else { "leave a gap after" };
+            let what = if tensor.range.start < end {
+                "overlap"
+            } else {
+                "leave a gap after"
+            };
             return Err(CheckpointError::BadTensor {
                 name: tensor.name.clone(),
                 detail: format!("its bytes {what} the tensor before it"),

@@ -42,12 +42,19 @@ impl ShardIndex {
         for file in raw.weight_map.values() {
             // The name becomes part of a URL or a path.
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            if !file.ends_with(".safetensors") || !file.chars().all(plain) || file.starts_with('.') {
+            if !file.ends_with(".safetensors") || !file.chars().all(plain) || file.starts_with('.')
+            {
                 return Err(bad(format!("`{}` is no shard name", file.escape_debug())));
             }
         }
-        let total_size = raw.metadata.and_then(|m| m.total_size).and_then(|n| n.as_u64());
-        Ok(Self { files_by_tensor: raw.weight_map, total_size })
+        let total_size = raw
+            .metadata
+            .and_then(|m| m.total_size)
+            .and_then(|n| n.as_u64());
+        Ok(Self {
+            files_by_tensor: raw.weight_map,
+            total_size,
+        })
     }
 
     /// The shard files, each once, sorted.

@@ -29,13 +29,23 @@ pub fn write_f32(
     let views = tensors
         .iter()
         .map(|t| {
-            let cannot = |detail: String| CheckpointError::CannotWrite { name: t.name.to_owned(), detail };
+            let cannot = |detail: String| CheckpointError::CannotWrite {
+                name: t.name.to_owned(),
+                detail,
+            };
             if !seen.insert(t.name) || t.name == "__metadata__" {
                 return Err(cannot("the name is taken".to_owned()));
             }
-            let count = t.shape.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
+            let count = t
+                .shape
+                .iter()
+                .try_fold(1usize, |n, &dim| n.checked_mul(dim));
             if count != Some(t.values.len()) {
-                return Err(cannot(format!("shape {:?} does not hold {} values", t.shape, t.values.len())));
+                return Err(cannot(format!(
+                    "shape {:?} does not hold {} values",
+                    t.shape,
+                    t.values.len()
+                )));
             }
             // safetensors is little-endian, and so is every target we build for.
             TensorView::new(Dtype::F32, t.shape.to_vec(), bytemuck::cast_slice(t.values))
@@ -44,7 +54,13 @@ pub fn write_f32(
         })
         .collect::<Result<Vec<_>, _>>()?;
     let mut info: HashMap<String, String> = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    info.extend(metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-    safetensors::serialize(views, Some(info))
-        .map_err(|e| CheckpointError::CannotWrite { name: String::new(), detail: e.to_string() })
+    info.extend(
+        metadata
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+    );
+    safetensors::serialize(views, Some(info)).map_err(|e| CheckpointError::CannotWrite {
+        name: String::new(),
+        detail: e.to_string(),
+    })
 }

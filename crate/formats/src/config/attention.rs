@@ -38,10 +38,20 @@ pub(super) fn attention_kinds(
         (None, None) if matches!(family, Family::Gemma2 | Family::T5Gemma) => by_period(layers, 2),
         (None, None) => return Err(fields.missing("layer_types")),
     };
-    let window = if sliding.contains(&true) { fields.size("sliding_window")? } else { 0 };
+    let window = if sliding.contains(&true) {
+        fields.size("sliding_window")?
+    } else {
+        0
+    };
     Ok(sliding
         .into_iter()
-        .map(|s| if s { AttentionKind::Sliding { window } } else { AttentionKind::Full })
+        .map(|s| {
+            if s {
+                AttentionKind::Sliding { window }
+            } else {
+                AttentionKind::Full
+            }
+        })
         .collect())
 }
 
@@ -88,12 +98,7 @@ fn listed(
         .collect()
 }
 
-fn agrees(
-    fields: Fields,
-    listed: &[bool],
-    key: &str,
-    period: usize,
-) -> Result<(), ConfigError> {
+fn agrees(fields: Fields, listed: &[bool], key: &str, period: usize) -> Result<(), ConfigError> {
     let expected = by_period(listed.len(), period);
     match listed.iter().zip(&expected).position(|(a, b)| a != b) {
         None => Ok(()),

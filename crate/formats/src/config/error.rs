@@ -13,7 +13,9 @@ pub enum ConfigError {
     },
     /// A key that decides the computation is missing. Defaults are never assumed for these:
     /// the library's class defaults differ from the released models.
-    #[error("config.json has no `{key}`, which the computation depends on; take the config.json published with the weights")]
+    #[error(
+        "config.json has no `{key}`, which the computation depends on; take the config.json published with the weights"
+    )]
     Missing {
         /// The key, with its path (`rope_parameters.rope_theta`).
         key: String,
@@ -47,7 +49,9 @@ pub enum ConfigError {
         detail: String,
     },
     /// A model type this crate does not know.
-    #[error("config.json: model_type `{model_type}` is not supported; supported are vaultgemma, gemma, gemma2, gemma3_text, gemma3 and t5gemma")]
+    #[error(
+        "config.json: model_type `{model_type}` is not supported; supported are vaultgemma, gemma, gemma2, gemma3_text, gemma3 and t5gemma"
+    )]
     UnsupportedModel {
         /// The model type found.
         model_type: String,

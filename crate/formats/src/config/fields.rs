@@ -18,7 +18,11 @@ impl<'a> Fields<'a> {
 
     /// The key with its path, as errors name it.
     pub(super) fn key(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     /// The value, unless the key is missing or null.
@@ -36,7 +40,10 @@ impl<'a> Fields<'a> {
     }
 
     fn wrong(&self, key: &str, expected: &'static str) -> ConfigError {
-        ConfigError::WrongType { key: self.key(key), expected }
+        ConfigError::WrongType {
+            key: self.key(key),
+            expected,
+        }
     }
 
     /// A whole number from 1 to 2^24, wide enough for every dimension of the family.
@@ -56,7 +63,9 @@ impl<'a> Fields<'a> {
 
     /// A finite number above zero, if the key holds one.
     pub(super) fn positive(&self, key: &str) -> Result<Option<f64>, ConfigError> {
-        let Some(value) = self.get(key) else { return Ok(None) };
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
         let number = value.as_f64().ok_or_else(|| self.wrong(key, "a number"))?;
         if !(number.is_finite() && number > 0.0) {
             return Err(ConfigError::OutOfRange {
@@ -95,7 +104,11 @@ impl<'a> Fields<'a> {
 
     pub(super) fn list(&self, key: &str) -> Result<Option<&'a [Value]>, ConfigError> {
         self.get(key)
-            .map(|v| v.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong(key, "a list")))
+            .map(|v| {
+                v.as_array()
+                    .map(Vec::as_slice)
+                    .ok_or_else(|| self.wrong(key, "a list"))
+            })
             .transpose()
     }
 
@@ -114,10 +127,16 @@ impl<'a> Fields<'a> {
 
     /// One token id or a list of them; empty if the key is missing or null.
     pub(super) fn tokens(&self, key: &str) -> Result<Vec<u32>, ConfigError> {
-        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let Some(value) = self.get(key) else {
+            return Ok(Vec::new());
+        };
         let wrong = || self.wrong(key, "a token id or a list of token ids");
         let mut ids = match value {
-            Value::Array(list) => list.iter().map(token).collect::<Option<Vec<_>>>().ok_or_else(wrong)?,
+            Value::Array(list) => list
+                .iter()
+                .map(token)
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(wrong)?,
             single => vec![token(single).ok_or_else(wrong)?],
         };
         let mut seen = std::collections::BTreeSet::new();
@@ -133,6 +152,9 @@ fn token(value: &Value) -> Option<u32> {
 /// A whole number, also when Python wrote it as `256.0`.
 fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| {
-        value.as_f64().filter(|f| f.fract() == 0.0 && (0.0..9.0e15).contains(f)).map(|f| f as u64)
+        value
+            .as_f64()
+            .filter(|f| f.fract() == 0.0 && (0.0..9.0e15).contains(f))
+            .map(|f| f as u64)
     })
 }

@@ -3,8 +3,15 @@
 use super::{Family, ModelConfig};
 
 /// The linear projections of one layer, in forward order; the names LoRA targets go by.
-pub const PROJECTIONS: [&str; 7] =
-    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+pub const PROJECTIONS: [&str; 7] = [
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+];
 
 /// RMSNorms around attention and MLP, by the tensor names the checkpoints use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +70,12 @@ impl NormLayout {
     }
 
     fn names(self) -> impl Iterator<Item = &'static str> {
-        let all =
-            [Some(self.pre_attention()), self.post_attention(), Some(self.pre_mlp()), self.post_mlp()];
+        let all = [
+            Some(self.pre_attention()),
+            self.post_attention(),
+            Some(self.pre_mlp()),
+            self.post_mlp(),
+        ];
         all.into_iter().flatten()
     }
 }
@@ -119,13 +130,23 @@ impl ModelConfig {
     pub fn tensors(&self) -> Vec<TensorSpec> {
         let spec = |name: String, shape: Vec<usize>| TensorSpec { name, shape };
         let d = self.hidden_size;
-        let mut all = vec![spec("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, d])];
+        let mut all = vec![spec(
+            "model.embed_tokens.weight".to_owned(),
+            vec![self.vocab_size, d],
+        )];
         for layer in 0..self.num_layers() {
             let prefix = format!("model.layers.{layer}");
-            all.extend(self.norms.names().map(|n| spec(format!("{prefix}.{n}.weight"), vec![d])));
+            all.extend(
+                self.norms
+                    .names()
+                    .map(|n| spec(format!("{prefix}.{n}.weight"), vec![d])),
+            );
             if self.qk_norm {
                 for name in ["q_norm", "k_norm"] {
-                    all.push(spec(format!("{prefix}.self_attn.{name}.weight"), vec![self.head_dim]));
+                    all.push(spec(
+                        format!("{prefix}.self_attn.{name}.weight"),
+                        vec![self.head_dim],
+                    ));
                 }
             }
         }
@@ -143,6 +164,9 @@ impl ModelConfig {
 
     /// Parameters of a decoder-only checkpoint.
     pub fn parameters(&self) -> u64 {
-        self.tensors().iter().map(|t| t.shape.iter().map(|&n| n as u64).product::<u64>()).sum()
+        self.tensors()
+            .iter()
+            .map(|t| t.shape.iter().map(|&n| n as u64).product::<u64>())
+            .sum()
     }
 }

@@ -121,7 +121,9 @@ impl ModelConfig {
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let object = parse_object(bytes)?;
         let outer = Fields::new(&object, "");
-        let model_type = outer.text("model_type")?.ok_or_else(|| outer.missing("model_type"))?;
+        let model_type = outer
+            .text("model_type")?
+            .ok_or_else(|| outer.missing("model_type"))?;
         let family = match model_type {
             "vaultgemma" => Family::VaultGemma,
             "gemma" => Family::Gemma,
@@ -129,8 +131,9 @@ impl ModelConfig {
             "gemma3_text" => Family::Gemma3,
             "gemma3" => {
                 // The multimodal wrapper; its text model is a configuration of its own.
-                let text =
-                    outer.object("text_config")?.ok_or_else(|| outer.missing("text_config"))?;
+                let text = outer
+                    .object("text_config")?
+                    .ok_or_else(|| outer.missing("text_config"))?;
                 let mut config =
                     Self::parse_stack(Fields::new(text, "text_config"), Family::Gemma3, outer)?;
                 config.model_type = model_type.to_owned();
@@ -144,7 +147,9 @@ impl ModelConfig {
                 });
             }
             other => {
-                return Err(ConfigError::UnsupportedModel { model_type: other.to_owned() });
+                return Err(ConfigError::UnsupportedModel {
+                    model_type: other.to_owned(),
+                });
             }
         };
         Self::parse_stack(outer, family, outer)
@@ -183,7 +188,12 @@ impl ModelConfig {
         let ropes = RopePair::parse(fields, family)?;
         let layers = attention::attention_kinds(fields, family, num_layers)?
             .into_iter()
-            .map(|attention| Ok(LayerConfig { attention, rope: ropes.of(attention)? }))
+            .map(|attention| {
+                Ok(LayerConfig {
+                    attention,
+                    rope: ropes.of(attention)?,
+                })
+            })
             .collect::<Result<_, ConfigError>>()?;
         let (attention_softcap, final_softcap) = softcaps(fields, family)?;
         let config = Self {
@@ -252,11 +262,19 @@ impl ModelConfig {
 /// Keys of other models that change the computation and are not implemented.
 fn refuse_foreign_computations(fields: Fields) -> Result<(), ConfigError> {
     let refused = [
-        ("attention_bias", "projections have no biases in this family"),
-        ("use_bidirectional_attention", "only causal models are supported"),
+        (
+            "attention_bias",
+            "projections have no biases in this family",
+        ),
+        (
+            "use_bidirectional_attention",
+            "only causal models are supported",
+        ),
     ];
     for (key, advice) in refused {
-        let Some(value) = fields.get(key) else { continue };
+        let Some(value) = fields.get(key) else {
+            continue;
+        };
         if value != &Value::Bool(false) {
             return Err(ConfigError::Unsupported {
                 key: fields.key(key),
@@ -283,7 +301,10 @@ fn softcaps(fields: Fields, family: Family) -> Result<(Option<f64>, Option<f64>)
         }
         return Ok((None, None));
     }
-    Ok((fields.nullable_positive(KEYS[0])?, fields.nullable_positive(KEYS[1])?))
+    Ok((
+        fields.nullable_positive(KEYS[0])?,
+        fields.nullable_positive(KEYS[1])?,
+    ))
 }
 
 fn query_scale(fields: Fields, family: Family, head_dim: usize) -> Result<f64, ConfigError> {
@@ -296,7 +317,11 @@ fn query_scale(fields: Fields, family: Family, head_dim: usize) -> Result<f64, C
 
 fn activation(fields: Fields, family: Family) -> Result<Activation, ConfigError> {
     // Gemma 1's files name the key `hidden_act`; where both stand, `hidden_activation` counts.
-    let key = if fields.get("hidden_activation").is_some() { "hidden_activation" } else { "hidden_act" };
+    let key = if fields.get("hidden_activation").is_some() {
+        "hidden_activation"
+    } else {
+        "hidden_act"
+    };
     match fields.text(key)? {
         Some("gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
         // Gemma 1 was published with "gelu" while trained and run with the tanh form.
@@ -319,7 +344,11 @@ fn eos(fields: Fields, outer: Fields) -> Result<Vec<u32>, ConfigError> {
     if ids.is_empty() {
         ids = outer.tokens("eos_token_id")?;
     }
-    if ids.is_empty() { Err(fields.missing("eos_token_id")) } else { Ok(ids) }
+    if ids.is_empty() {
+        Err(fields.missing("eos_token_id"))
+    } else {
+        Ok(ids)
+    }
 }
 
 fn dtype(fields: Fields, outer: Fields) -> Result<Option<String>, ConfigError> {
@@ -347,8 +376,10 @@ fn either<'a, T>(
 }
 
 fn parse_json(file: &'static str, bytes: &[u8]) -> Result<Value, ConfigError> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| ConfigError::NotJson { file, detail: e.to_string() })
+    serde_json::from_slice(bytes).map_err(|e| ConfigError::NotJson {
+        file,
+        detail: e.to_string(),
+    })
 }
 
 fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {

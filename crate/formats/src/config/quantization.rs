@@ -18,21 +18,39 @@ pub struct BitsAndBytes4 {
 impl Quantization {
     /// Reads `quantization_config` and refuses every scheme but NF4 in bytes.
     pub(super) fn parse(outer: Fields) -> Result<Option<Self>, ConfigError> {
-        let Some(object) = outer.object("quantization_config")? else { return Ok(None) };
+        let Some(object) = outer.object("quantization_config")? else {
+            return Ok(None);
+        };
         let fields = Fields::new(object, "quantization_config");
         let refuse = |key: &str, value: &str, advice| ConfigError::Unsupported {
             key: fields.key(key),
             value: value.to_owned(),
             advice,
         };
-        match fields.text("quant_method")?.ok_or_else(|| fields.missing("quant_method"))? {
+        match fields
+            .text("quant_method")?
+            .ok_or_else(|| fields.missing("quant_method"))?
+        {
             "bitsandbytes" => {}
-            other => return Err(refuse("quant_method", other, "use bitsandbytes NF4 or plain weights")),
+            other => {
+                return Err(refuse(
+                    "quant_method",
+                    other,
+                    "use bitsandbytes NF4 or plain weights",
+                ));
+            }
         }
         if fields.flag("load_in_4bit")? != Some(true) {
-            return Err(refuse("load_in_4bit", "false", "8-bit checkpoints are not supported"));
+            return Err(refuse(
+                "load_in_4bit",
+                "false",
+                "8-bit checkpoints are not supported",
+            ));
         }
-        match fields.text("bnb_4bit_quant_type")?.ok_or_else(|| fields.missing("bnb_4bit_quant_type"))? {
+        match fields
+            .text("bnb_4bit_quant_type")?
+            .ok_or_else(|| fields.missing("bnb_4bit_quant_type"))?
+        {
             "nf4" => {}
             other => return Err(refuse("bnb_4bit_quant_type", other, "use nf4")),
         }
@@ -44,6 +62,8 @@ impl Quantization {
         let double_quantised = fields
             .flag("bnb_4bit_use_double_quant")?
             .ok_or_else(|| fields.missing("bnb_4bit_use_double_quant"))?;
-        Ok(Some(Self::BitsAndBytes4(BitsAndBytes4 { double_quantised })))
+        Ok(Some(Self::BitsAndBytes4(BitsAndBytes4 {
+            double_quantised,
+        })))
     }
 }

@@ -43,15 +43,25 @@ impl RopePair {
             let rope = rope(outer, None)?;
             // Gemma 3 rotates its local layers with another base, so one flat base is not enough.
             let sliding = (family != Family::Gemma3).then_some(rope);
-            return Ok(Self { full: rope, sliding, sliding_key: SLIDING });
+            return Ok(Self {
+                full: rope,
+                sliding,
+                sliding_key: SLIDING,
+            });
         }
-        let full = outer.object("full_attention")?.ok_or_else(|| outer.missing("full_attention"))?;
+        let full = outer
+            .object("full_attention")?
+            .ok_or_else(|| outer.missing("full_attention"))?;
         let full = rope(Fields::new(full, "rope_parameters.full_attention"), None)?;
         let sliding = outer
             .object("sliding_attention")?
             .map(|object| rope(Fields::new(object, SLIDING), None))
             .transpose()?;
-        Ok(Self { full, sliding, sliding_key: SLIDING })
+        Ok(Self {
+            full,
+            sliding,
+            sliding_key: SLIDING,
+        })
     }
 
     /// transformers 4: `rope_theta`, `rope_scaling`, and for Gemma 3 `rope_local_base_freq`.
@@ -59,16 +69,29 @@ impl RopePair {
         let theta = fields.need_positive("rope_theta")?;
         let full = match fields.object("rope_scaling")? {
             Some(scaling) => rope(Fields::new(scaling, "rope_scaling"), Some(theta))?,
-            None => Rope { theta, linear_factor: 1.0 },
+            None => Rope {
+                theta,
+                linear_factor: 1.0,
+            },
         };
         let (sliding, sliding_key) = if family == Family::Gemma3 {
             // Only the global layers are scaled (Gemma 3 report, section 2).
             let local = fields.positive("rope_local_base_freq")?;
-            (local.map(|theta| Rope { theta, linear_factor: 1.0 }), "rope_local_base_freq")
+            (
+                local.map(|theta| Rope {
+                    theta,
+                    linear_factor: 1.0,
+                }),
+                "rope_local_base_freq",
+            )
         } else {
             (Some(full), "rope_theta")
         };
-        Ok(Self { full, sliding, sliding_key })
+        Ok(Self {
+            full,
+            sliding,
+            sliding_key,
+        })
     }
 
     /// A file may carry both styles; then they must say the same.
@@ -81,12 +104,23 @@ impl RopePair {
         if let Some(theta) = fields.positive("rope_theta")?
             && theta != self.full.theta
         {
-            return Err(differs("rope_theta", "rope_parameters", theta, self.full.theta));
+            return Err(differs(
+                "rope_theta",
+                "rope_parameters",
+                theta,
+                self.full.theta,
+            ));
         }
-        if let (Some(theta), Some(sliding)) = (fields.positive("rope_local_base_freq")?, self.sliding)
+        if let (Some(theta), Some(sliding)) =
+            (fields.positive("rope_local_base_freq")?, self.sliding)
             && theta != sliding.theta
         {
-            return Err(differs("rope_local_base_freq", "rope_parameters", theta, sliding.theta));
+            return Err(differs(
+                "rope_local_base_freq",
+                "rope_parameters",
+                theta,
+                sliding.theta,
+            ));
         }
         Ok(())
     }
@@ -94,9 +128,9 @@ impl RopePair {
     pub(super) fn of(&self, kind: AttentionKind) -> Result<Rope, ConfigError> {
         match kind {
             AttentionKind::Full => Ok(self.full),
-            AttentionKind::Sliding { .. } => self
-                .sliding
-                .ok_or_else(|| ConfigError::Missing { key: self.sliding_key.to_owned() }),
+            AttentionKind::Sliding { .. } => self.sliding.ok_or_else(|| ConfigError::Missing {
+                key: self.sliding_key.to_owned(),
+            }),
         }
     }
 }
@@ -132,5 +166,8 @@ fn rope(fields: Fields, outer_theta: Option<f64>) -> Result<Rope, ConfigError> {
         }
         None => return Err(fields.missing("rope_type")),
     };
-    Ok(Rope { theta, linear_factor })
+    Ok(Rope {
+        theta,
+        linear_factor,
+    })
 }

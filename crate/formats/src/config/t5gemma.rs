@@ -21,7 +21,9 @@ impl T5GemmaConfig {
         match outer.text("model_type")? {
             Some("t5gemma") => {}
             Some(other) => {
-                return Err(ConfigError::UnsupportedModel { model_type: other.to_owned() });
+                return Err(ConfigError::UnsupportedModel {
+                    model_type: other.to_owned(),
+                });
             }
             None => return Err(outer.missing("model_type")),
         }

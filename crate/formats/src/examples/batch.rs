@@ -32,6 +32,12 @@ impl MicroBatch {
             labels[start..end].copy_from_slice(&example.labels);
             lengths[row] = example.ids.len() as u32;
         }
-        Self { rows, width, input_ids, labels, lengths }
+        Self {
+            rows,
+            width,
+            input_ids,
+            labels,
+            lengths,
+        }
     }
 }

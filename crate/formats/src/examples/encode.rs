@@ -22,7 +22,10 @@ pub struct Example {
 impl Example {
     /// Tokens the loss is taken on, EOS included.
     pub fn target_tokens(&self) -> usize {
-        self.labels.iter().filter(|&&label| label != IGNORED).count()
+        self.labels
+            .iter()
+            .filter(|&&label| label != IGNORED)
+            .count()
     }
 }
 
@@ -65,13 +68,19 @@ pub fn encode_row(
     if row.response.trim().is_empty() {
         return Ok(Encoded::Skipped(SkipReason::EmptyResponse));
     }
-    let mut text = row.prompt.as_deref().map_or_else(String::new, |prompt| template.prompt(prompt));
+    let mut text = row
+        .prompt
+        .as_deref()
+        .map_or_else(String::new, |prompt| template.prompt(prompt));
     let boundary = text.len();
     text.push_str(&row.response);
 
     let mut tokens = tokenizer.encode_with_offsets(&text)?;
     // A text that spells BOS itself must not give two.
-    if tokens.first().is_some_and(|token| token.id == tokenizer.bos()) {
+    if tokens
+        .first()
+        .is_some_and(|token| token.id == tokenizer.bos())
+    {
         tokens.remove(0);
     }
     let end = tokenizer.eos().first().copied();
@@ -80,7 +89,11 @@ pub fn encode_row(
     let mut labels = vec![IGNORED];
     for token in &tokens {
         ids.push(token.id);
-        labels.push(if token.end > boundary { label(token.id) } else { IGNORED });
+        labels.push(if token.end > boundary {
+            label(token.id)
+        } else {
+            IGNORED
+        });
     }
     ids.truncate(max_tokens);
     labels.truncate(max_tokens);
@@ -96,7 +109,11 @@ pub fn encode_row(
         labels.push(label(eos));
     }
     let truncated = ids.len() < whole;
-    Ok(Encoded::Example(Example { ids, labels, truncated }))
+    Ok(Encoded::Example(Example {
+        ids,
+        labels,
+        truncated,
+    }))
 }
 
 /// Token ids are far below 2^31.

@@ -30,10 +30,18 @@ pub fn canonical(row: &Row) -> Vec<u8> {
 /// and not on any other row, which the add-or-remove-one-row guarantee needs. Equal rows stay on
 /// one side. The held-out count is therefore random around its mean, and can be 0 for few rows.
 pub fn split_held_out(rows: &[Row], held_out: f64, seed: u64) -> Split {
-    let share = if held_out.is_finite() { held_out.clamp(0.0, 0.5) } else { 0.0 };
+    let share = if held_out.is_finite() {
+        held_out.clamp(0.0, 0.5)
+    } else {
+        0.0
+    };
     let mut split = Split::default();
     for (index, row) in rows.iter().enumerate() {
-        let side = if fraction(row, seed) < share { &mut split.held_out } else { &mut split.train };
+        let side = if fraction(row, seed) < share {
+            &mut split.held_out
+        } else {
+            &mut split.train
+        };
         side.push(index);
     }
     split
@@ -45,7 +53,9 @@ fn fraction(row: &Row, seed: u64) -> f64 {
     hash.update(seed.to_le_bytes());
     hash.update(canonical(row));
     let digest: [u8; 32] = hash.finalize().into();
-    let first = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    let first = digest
+        .first_chunk::<8>()
+        .map_or(0, |bytes| u64::from_be_bytes(*bytes));
     // 53 bits, so that the fraction is exact and below 1.
     (first >> 11) as f64 / (1u64 << 53) as f64
 }

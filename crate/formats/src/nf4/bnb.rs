@@ -59,8 +59,9 @@ impl QuantState {
     /// # Errors
     /// [`Nf4Error::BadState`] and [`Nf4Error::Unsupported`].
     pub fn parse(json: &[u8]) -> Result<Self, Nf4Error> {
-        let state: Self =
-            serde_json::from_slice(json).map_err(|e| Nf4Error::BadState { detail: e.to_string() })?;
+        let state: Self = serde_json::from_slice(json).map_err(|e| Nf4Error::BadState {
+            detail: e.to_string(),
+        })?;
         if state.quant_type != "nf4" {
             return Err(Nf4Error::Unsupported {
                 key: "quant_type",
@@ -112,7 +113,12 @@ pub fn read_bnb(
     let fp4 = format!("{name}.quant_state.bitsandbytes__fp4");
     if header.tensor(&fp4).is_ok() {
         let value = "fp4".to_owned();
-        return Err(Nf4Error::Unsupported { key: "quant_type", value, expected: "nf4" }.into());
+        return Err(Nf4Error::Unsupported {
+            key: "quant_type",
+            value,
+            expected: "nf4",
+        }
+        .into());
     }
     let state_name = format!("{name}{}", QuantState::SUFFIX);
     if header.tensor(&state_name).is_err() {
@@ -122,18 +128,35 @@ pub fn read_bnb(
     let stored = header.tensor(name)?;
     if stored.dtype != Dtype::U8 {
         let value = stored.dtype.to_string();
-        return Err(Nf4Error::Unsupported { key: "storage", value, expected: "U8" }.into());
+        return Err(Nf4Error::Unsupported {
+            key: "storage",
+            value,
+            expected: "U8",
+        }
+        .into());
     }
     let part = |suffix: &str| format!("{name}.{suffix}");
-    table("quant_map", &CODE, &header.read_f32(file, &part("quant_map"))?)?;
+    table(
+        "quant_map",
+        &CODE,
+        &header.read_f32(file, &part("quant_map"))?,
+    )?;
     let packed = header.bytes(file, name)?.to_vec();
     let Some(offset) = state.nested_offset else {
         let absmax = header.read_f32(file, &part("absmax"))?;
-        let tensor = Nf4Plain { shape: state.shape, packed, absmax };
+        let tensor = Nf4Plain {
+            shape: state.shape,
+            packed,
+            absmax,
+        };
         tensor.check()?;
         return Ok(Some(Stored4Bit::Plain(tensor)));
     };
-    table("nested_quant_map", nested_code(), &header.read_f32(file, &part("nested_quant_map"))?)?;
+    table(
+        "nested_quant_map",
+        nested_code(),
+        &header.read_f32(file, &part("nested_quant_map"))?,
+    )?;
     let tensor = Nf4Tensor {
         shape: state.shape,
         packed,
@@ -146,5 +169,9 @@ pub fn read_bnb(
 }
 
 fn table(part: &'static str, standard: &[f32], found: &[f32]) -> Result<(), Nf4Error> {
-    if found == standard { Ok(()) } else { Err(Nf4Error::ForeignTable { part }) }
+    if found == standard {
+        Ok(())
+    } else {
+        Err(Nf4Error::ForeignTable { part })
+    }
 }

@@ -69,7 +69,11 @@ impl Nf4Tensor {
         let blocks = values.div_ceil(BLOCK);
         expect("packed", self.packed.len(), values.div_ceil(2))?;
         expect("absmax", self.absmax.len(), blocks)?;
-        expect("nested_absmax", self.nested_absmax.len(), blocks.div_ceil(NESTED_BLOCK))
+        expect(
+            "nested_absmax",
+            self.nested_absmax.len(),
+            blocks.div_ceil(NESTED_BLOCK),
+        )
     }
 
     /// Number of values.
@@ -89,7 +93,9 @@ impl Nf4Tensor {
             .chunks(NESTED_BLOCK)
             .zip(&self.nested_absmax)
             .flat_map(|(codes, &scale)| {
-                codes.iter().map(move |&q| code[usize::from(q)] * scale + self.offset)
+                codes
+                    .iter()
+                    .map(move |&q| code[usize::from(q)] * scale + self.offset)
             })
             .collect()
     }
@@ -139,9 +145,19 @@ fn count(shape: &[usize]) -> Result<usize, Nf4Error> {
     shape
         .iter()
         .try_fold(1usize, |n, &dim| n.checked_mul(dim))
-        .ok_or_else(|| Nf4Error::TooLarge { shape: shape.to_vec() })
+        .ok_or_else(|| Nf4Error::TooLarge {
+            shape: shape.to_vec(),
+        })
 }
 
 fn expect(part: &'static str, found: usize, expected: usize) -> Result<(), Nf4Error> {
-    if found == expected { Ok(()) } else { Err(Nf4Error::WrongLength { part, found, expected }) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Nf4Error::WrongLength {
+            part,
+            found,
+            expected,
+        })
+    }
 }

@@ -42,7 +42,9 @@ impl Nf4Quantizer {
             return Err(self.wrong_length(received));
         }
         if let Some(bad) = values.iter().position(|v| !v.is_finite()) {
-            return Err(Nf4Error::NotFinite { index: self.received + bad });
+            return Err(Nf4Error::NotFinite {
+                index: self.received + bad,
+            });
         }
         self.received = received;
         if !self.carry.is_empty() {
@@ -68,10 +70,20 @@ impl Nf4Quantizer {
     /// # Errors
     /// [`Nf4Error::WrongLength`] if values are missing.
     pub fn finish(self) -> Result<Nf4Tensor, Nf4Error> {
-        let Nf4Plain { shape, packed, absmax } = self.finish_plain()?;
+        let Nf4Plain {
+            shape,
+            packed,
+            absmax,
+        } = self.finish_plain()?;
         let offset = mean(&absmax);
         let (absmax, nested_absmax) = quantize_scales(&absmax, offset);
-        Ok(Nf4Tensor { shape, packed, absmax, nested_absmax, offset })
+        Ok(Nf4Tensor {
+            shape,
+            packed,
+            absmax,
+            nested_absmax,
+            offset,
+        })
     }
 
     /// Ends the tensor and keeps the block scales as floats.
@@ -86,11 +98,19 @@ impl Nf4Quantizer {
             let block = std::mem::take(&mut self.carry);
             self.block(&block);
         }
-        Ok(Nf4Plain { shape: self.shape, packed: self.packed, absmax: self.absmax })
+        Ok(Nf4Plain {
+            shape: self.shape,
+            packed: self.packed,
+            absmax: self.absmax,
+        })
     }
 
     fn wrong_length(&self, found: usize) -> Nf4Error {
-        Nf4Error::WrongLength { part: "values", found, expected: self.values }
+        Nf4Error::WrongLength {
+            part: "values",
+            found,
+            expected: self.values,
+        }
     }
 
     /// Quantises one block: full, or the last one.
@@ -121,7 +141,11 @@ fn quantize_scales(absmax: &[f32], offset: f32) -> (Vec<u8>, Vec<f32>) {
     for block in absmax.chunks(NESTED_BLOCK) {
         let scale = block.iter().fold(0.0f32, |m, v| m.max((v - offset).abs()));
         let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-        codes.extend(block.iter().map(|v| nearest(nested_midpoints(), (v - offset) * inverse)));
+        codes.extend(
+            block
+                .iter()
+                .map(|v| nearest(nested_midpoints(), (v - offset) * inverse)),
+        );
         scales.push(scale);
     }
     (codes, scales)

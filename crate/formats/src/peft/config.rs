@@ -71,20 +71,35 @@ const READ: [&str; 12] = [
 /// Variants refused when their key is in use, with what to do instead.
 const REFUSED: [(&str, &str); 19] = [
     ("use_dora", "train it without DoRA"),
-    ("fan_in_fan_out", "transposed layers do not occur in this family"),
+    (
+        "fan_in_fan_out",
+        "transposed layers do not occur in this family",
+    ),
     ("modules_to_save", "train LoRA layers only"),
     ("target_parameters", "target linear modules"),
     ("layer_replication", "train it without replicated layers"),
-    ("trainable_token_indices", "train it without token embeddings"),
+    (
+        "trainable_token_indices",
+        "train it without token embeddings",
+    ),
     ("lora_bias", "train it without biases"),
     ("use_qalora", "train it without QALoRA"),
     ("use_bdlora", "train it without block-diagonal LoRA"),
     ("alora_invocation_tokens", "train it without activated LoRA"),
     ("arrow_config", "load the adapters one by one"),
     ("megatron_config", "train it without Megatron layers"),
-    ("loftq_config", "its base weights were altered; train with the default initialisation"),
-    ("corda_config", "its base weights were altered; train with the default initialisation"),
-    ("lora_ga_config", "its base weights were altered; train with the default initialisation"),
+    (
+        "loftq_config",
+        "its base weights were altered; train with the default initialisation",
+    ),
+    (
+        "corda_config",
+        "its base weights were altered; train with the default initialisation",
+    ),
+    (
+        "lora_ga_config",
+        "its base weights were altered; train with the default initialisation",
+    ),
     ("kasa_config", "train it as plain LoRA"),
     ("velora_config", "train it as plain LoRA"),
     ("monteclora_config", "train it as plain LoRA"),
@@ -98,15 +113,26 @@ impl AdapterConfig {
     /// [`PeftError`] for damaged JSON, missing or impossible values, and every variant that
     /// computes something else than plain LoRA, by name.
     pub fn parse(bytes: &[u8]) -> Result<Self, PeftError> {
-        let not_json = |e: serde_json::Error| PeftError::NotJson { detail: e.to_string() };
+        let not_json = |e: serde_json::Error| PeftError::NotJson {
+            detail: e.to_string(),
+        };
         let object: Map<String, Value> = serde_json::from_slice(bytes).map_err(not_json)?;
         // Read once more for the order of the pattern tables, which decides between matches.
         let ordered: Pairs<Box<RawValue>> = serde_json::from_slice(bytes).map_err(not_json)?;
         let get = |key: &str| object.get(key).filter(|v| !v.is_null());
 
-        match get("peft_type").ok_or(PeftError::Missing { key: "peft_type" })?.as_str() {
+        match get("peft_type")
+            .ok_or(PeftError::Missing { key: "peft_type" })?
+            .as_str()
+        {
             Some("LORA") => {}
-            _ => return Err(refused("peft_type", &object["peft_type"], "only LORA adapters are")),
+            _ => {
+                return Err(refused(
+                    "peft_type",
+                    &object["peft_type"],
+                    "only LORA adapters are",
+                ));
+            }
         }
         for (key, advice) in REFUSED {
             if let Some(value) = get(key).filter(|v| in_use(v)) {
@@ -129,18 +155,26 @@ impl AdapterConfig {
             .collect();
         Ok(Self {
             rank: rank("r", get("r").ok_or(PeftError::Missing { key: "r" })?)?,
-            alpha: alpha("lora_alpha", get("lora_alpha").ok_or(PeftError::Missing { key: "lora_alpha" })?)?,
+            alpha: alpha(
+                "lora_alpha",
+                get("lora_alpha").ok_or(PeftError::Missing { key: "lora_alpha" })?,
+            )?,
             dropout: dropout(get("lora_dropout"))?,
             rslora: flag("use_rslora", get("use_rslora"))?,
-            targets: targets("target_modules", get("target_modules"))?
-                .ok_or(PeftError::Missing { key: "target_modules" })?,
+            targets: targets("target_modules", get("target_modules"))?.ok_or(
+                PeftError::Missing {
+                    key: "target_modules",
+                },
+            )?,
             excluded: targets("exclude_modules", get("exclude_modules"))?,
             layers: layers(get("layers_to_transform"))?,
             layers_pattern: names("layers_pattern", get("layers_pattern"))?,
             rank_pattern: table("rank_pattern", &ordered, rank)?,
             alpha_pattern: table("alpha_pattern", &ordered, alpha)?,
             task_type: get("task_type").and_then(Value::as_str).map(str::to_owned),
-            base_model: get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned),
+            base_model: get("base_model_name_or_path")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             unknown_keys,
         })
     }
@@ -158,8 +192,8 @@ impl AdapterConfig {
     /// # Errors
     /// [`PeftError::BadPattern`].
     pub fn scale_of(&self, path: &str) -> Result<f64, PeftError> {
-        let alpha =
-            super::patterns::lookup(&self.alpha_pattern, "alpha_pattern", path)?.unwrap_or(self.alpha);
+        let alpha = super::patterns::lookup(&self.alpha_pattern, "alpha_pattern", path)?
+            .unwrap_or(self.alpha);
         let rank = self.rank_of(path)? as f64;
         Ok(alpha / if self.rslora { rank.sqrt() } else { rank })
     }
@@ -194,7 +228,11 @@ fn refused(key: &str, value: &Value, advice: &'static str) -> PeftError {
     if value.len() > 80 {
         value = "set".to_owned();
     }
-    PeftError::Unsupported { key: key.to_owned(), value, advice }
+    PeftError::Unsupported {
+        key: key.to_owned(),
+        value,
+        advice,
+    }
 }
 
 fn refuse_bias(value: Option<&Value>) -> Result<(), PeftError> {
@@ -224,18 +262,27 @@ fn rank(key: &'static str, value: &Value) -> Result<usize, PeftError> {
         .as_u64()
         .filter(|r| (1..=65_536).contains(r))
         .map(|r| r as usize)
-        .ok_or(PeftError::BadValue { key, expected: "a whole number from 1 to 65536" })
+        .ok_or(PeftError::BadValue {
+            key,
+            expected: "a whole number from 1 to 65536",
+        })
 }
 
 fn alpha(key: &'static str, value: &Value) -> Result<f64, PeftError> {
     value
         .as_f64()
         .filter(|a| a.is_finite())
-        .ok_or(PeftError::BadValue { key, expected: "a finite number" })
+        .ok_or(PeftError::BadValue {
+            key,
+            expected: "a finite number",
+        })
 }
 
 fn dropout(value: Option<&Value>) -> Result<f64, PeftError> {
-    let bad = PeftError::BadValue { key: "lora_dropout", expected: "a number from 0 to below 1" };
+    let bad = PeftError::BadValue {
+        key: "lora_dropout",
+        expected: "a number from 0 to below 1",
+    };
     match value {
         None => Ok(0.0),
         Some(v) => v.as_f64().filter(|p| (0.0..1.0).contains(p)).ok_or(bad),
@@ -245,7 +292,10 @@ fn dropout(value: Option<&Value>) -> Result<f64, PeftError> {
 fn flag(key: &'static str, value: Option<&Value>) -> Result<bool, PeftError> {
     match value {
         None => Ok(false),
-        Some(v) => v.as_bool().ok_or(PeftError::BadValue { key, expected: "true or false" }),
+        Some(v) => v.as_bool().ok_or(PeftError::BadValue {
+            key,
+            expected: "true or false",
+        }),
     }
 }
 
@@ -256,20 +306,29 @@ fn targets(key: &'static str, value: Option<&Value>) -> Result<Option<Targets>, 
         Some(Value::String(s)) => Some(Targets::Pattern(s.clone())),
         list => {
             let names = names(key, list)?;
-            if names.is_empty() { None } else { Some(Targets::Names(names)) }
+            if names.is_empty() {
+                None
+            } else {
+                Some(Targets::Names(names))
+            }
         }
     })
 }
 
 fn names(key: &'static str, value: Option<&Value>) -> Result<Vec<String>, PeftError> {
-    let bad = PeftError::BadValue { key, expected: "a string or a list of strings" };
+    let bad = PeftError::BadValue {
+        key,
+        expected: "a string or a list of strings",
+    };
     match value {
         None => Ok(Vec::new()),
         Some(Value::String(s)) if s.is_empty() => Ok(Vec::new()),
         Some(Value::String(s)) => Ok(vec![s.clone()]),
-        Some(Value::Array(list)) => {
-            list.iter().map(|v| v.as_str().map(str::to_owned)).collect::<Option<_>>().ok_or(bad)
-        }
+        Some(Value::Array(list)) => list
+            .iter()
+            .map(|v| v.as_str().map(str::to_owned))
+            .collect::<Option<_>>()
+            .ok_or(bad),
         Some(_) => Err(bad),
     }
 }
@@ -283,9 +342,12 @@ fn layers(value: Option<&Value>) -> Result<Option<Vec<usize>>, PeftError> {
     match value {
         None => Ok(None),
         Some(Value::Array(list)) if list.is_empty() => Ok(None),
-        Some(Value::Array(list)) => {
-            list.iter().map(number).collect::<Option<Vec<_>>>().map(Some).ok_or(bad)
-        }
+        Some(Value::Array(list)) => list
+            .iter()
+            .map(number)
+            .collect::<Option<Vec<_>>>()
+            .map(Some)
+            .ok_or(bad),
         Some(single) => number(single).map(|n| Some(vec![n])).ok_or(bad),
     }
 }
@@ -296,9 +358,20 @@ fn table<T>(
     members: &Pairs<Box<RawValue>>,
     read: impl Fn(&'static str, &Value) -> Result<T, PeftError>,
 ) -> Result<Vec<(String, T)>, PeftError> {
-    let raw = members.0.iter().rev().find(|(k, _)| k == key).map_or("null", |(_, raw)| raw.get());
-    let pairs: Option<Pairs<Value>> = serde_json::from_str(raw)
-        .map_err(|_| PeftError::BadValue { key, expected: "an object of patterns and numbers" })?;
+    let raw = members
+        .0
+        .iter()
+        .rev()
+        .find(|(k, _)| k == key)
+        .map_or("null", |(_, raw)| raw.get());
+    let pairs: Option<Pairs<Value>> =
+        serde_json::from_str(raw).map_err(|_| PeftError::BadValue {
+            key,
+            expected: "an object of patterns and numbers",
+        })?;
     let pairs = pairs.map_or_else(Vec::new, |p| p.0);
-    pairs.into_iter().map(|(pattern, value)| Ok((pattern, read(key, &value)?))).collect()
+    pairs
+        .into_iter()
+        .map(|(pattern, value)| Ok((pattern, read(key, &value)?)))
+        .collect()
 }

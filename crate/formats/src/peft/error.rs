@@ -47,7 +47,9 @@ pub enum PeftError {
     #[error("adapter_model.safetensors: {0}")]
     Checkpoint(#[from] CheckpointError),
     /// A tensor that belongs to no LoRA layer of the model.
-    #[error("`{name}` in the adapter has no place in this model; the adapter was made for another one")]
+    #[error(
+        "`{name}` in the adapter has no place in this model; the adapter was made for another one"
+    )]
     LeftOver {
         /// Tensor name or module path.
         name: String,

@@ -85,7 +85,9 @@ impl Adapter {
         }
         for module in modules {
             if targets.matches(&module.path) && !self.modules.contains_key(&module.path) {
-                return Err(PeftError::Unmatched { path: module.path.clone() });
+                return Err(PeftError::Unmatched {
+                    path: module.path.clone(),
+                });
             }
         }
         targets.every_name_used(modules.iter().map(|m| m.path.as_str()))
@@ -93,6 +95,9 @@ impl Adapter {
 
     /// Trainable parameters.
     pub fn parameters(&self) -> u64 {
-        self.modules.values().map(|m| (m.a.len() + m.b.len()) as u64).sum()
+        self.modules
+            .values()
+            .map(|m| (m.a.len() + m.b.len()) as u64)
+            .sum()
     }
 }

@@ -56,11 +56,14 @@ impl Matcher {
 
     fn layer_matches(&self, path: &str) -> bool {
         // PEFT applies layer numbers to lists of names only, not to patterns.
-        let (Some(layers), Compiled::Names(_)) = (&self.layers, &self.targets) else { return true };
+        let (Some(layers), Compiled::Names(_)) = (&self.layers, &self.targets) else {
+            return true;
+        };
         let segments: Vec<&str> = path.split('.').collect();
         let number = segments.windows(2).find_map(|pair| {
             let number = pair[1].parse::<usize>().ok()?;
-            let named = self.layers_pattern.is_empty() || self.layers_pattern.iter().any(|p| p == pair[0]);
+            let named =
+                self.layers_pattern.is_empty() || self.layers_pattern.iter().any(|p| p == pair[0]);
             named.then_some(number)
         });
         number.is_some_and(|n| layers.contains(&n))
@@ -71,14 +74,18 @@ impl Matcher {
         &self,
         paths: impl Iterator<Item = &'a str>,
     ) -> Result<(), PeftError> {
-        let Compiled::Names(names) = &self.targets else { return Ok(()) };
+        let Compiled::Names(names) = &self.targets else {
+            return Ok(());
+        };
         let mut unused: Vec<&String> = names.iter().collect();
         for path in paths {
             unused.retain(|name| !is_or_ends_with(path, name));
         }
         match unused.first() {
             None => Ok(()),
-            Some(target) => Err(PeftError::TargetNotInModel { target: (*target).clone() }),
+            Some(target) => Err(PeftError::TargetNotInModel {
+                target: (*target).clone(),
+            }),
         }
     }
 }
@@ -103,9 +110,15 @@ fn whole(pattern: &str, key: &'static str) -> Result<Regex, PeftError> {
 }
 
 fn regex(pattern: &str, key: &'static str) -> Result<Regex, PeftError> {
-    Regex::new(pattern).map_err(|e| PeftError::BadPattern { key, detail: e.to_string() })
+    Regex::new(pattern).map_err(|e| PeftError::BadPattern {
+        key,
+        detail: e.to_string(),
+    })
 }
 
 fn is_or_ends_with(path: &str, name: &str) -> bool {
-    path == name || path.strip_suffix(name).is_some_and(|head| head.ends_with('.'))
+    path == name
+        || path
+            .strip_suffix(name)
+            .is_some_and(|head| head.ends_with('.'))
 }

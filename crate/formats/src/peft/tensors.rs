@@ -23,11 +23,16 @@ pub(super) fn read(
         halves.entry(path).or_default()[half] = Some(tensor);
     }
     if halves.is_empty() {
-        return Err(PeftError::Missing { key: "lora_A and lora_B tensors" });
+        return Err(PeftError::Missing {
+            key: "lora_A and lora_B tensors",
+        });
     }
     let mut modules = BTreeMap::new();
     for (path, [a, b]) in halves {
-        let lacks = |part| PeftError::HalfLayer { path: path.to_owned(), part };
+        let lacks = |part| PeftError::HalfLayer {
+            path: path.to_owned(),
+            part,
+        };
         let a = a.ok_or_else(|| lacks("lora_A"))?;
         let b = b.ok_or_else(|| lacks("lora_B"))?;
         let rank = config.rank_of(path)?;
@@ -37,7 +42,8 @@ pub(super) fn read(
             b: b.shape.clone(),
             rank,
         };
-        let (&[a_rank, inputs], &[outputs, b_rank]) = (a.shape.as_slice(), b.shape.as_slice()) else {
+        let (&[a_rank, inputs], &[outputs, b_rank]) = (a.shape.as_slice(), b.shape.as_slice())
+        else {
             return Err(wrong());
         };
         if (a_rank, b_rank) != (rank as u64, rank as u64) {
@@ -52,7 +58,9 @@ pub(super) fn read(
             scale: config.scale_of(path)?,
         };
         if weights.a.iter().chain(&weights.b).any(|v| !v.is_finite()) {
-            return Err(PeftError::NotFinite { path: path.to_owned() });
+            return Err(PeftError::NotFinite {
+                path: path.to_owned(),
+            });
         }
         modules.insert(path.to_owned(), weights);
     }
@@ -62,7 +70,11 @@ pub(super) fn read(
 /// Module path of a tensor, and 0 for A or 1 for B.
 fn place(name: &str) -> Result<(&str, usize), PeftError> {
     let refuse = |key: &str, advice| {
-        Err(PeftError::Unsupported { key: key.to_owned(), value: format!("`{name}`"), advice })
+        Err(PeftError::Unsupported {
+            key: key.to_owned(),
+            value: format!("`{name}`"),
+            advice,
+        })
     };
     if name.contains("lora_embedding_") {
         return refuse("lora_embedding", "train it on linear layers only");
@@ -71,13 +83,17 @@ fn place(name: &str) -> Result<(&str, usize), PeftError> {
         return refuse("use_dora", "train it without DoRA");
     }
     let Some(rest) = name.strip_prefix(PREFIX) else {
-        return Err(PeftError::LeftOver { name: name.to_owned() });
+        return Err(PeftError::LeftOver {
+            name: name.to_owned(),
+        });
     };
     if let Some(path) = rest.strip_suffix(A) {
         Ok((path, 0))
     } else if let Some(path) = rest.strip_suffix(B) {
         Ok((path, 1))
     } else {
-        Err(PeftError::LeftOver { name: name.to_owned() })
+        Err(PeftError::LeftOver {
+            name: name.to_owned(),
+        })
     }
 }

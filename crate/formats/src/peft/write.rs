@@ -38,7 +38,11 @@ impl Adapter {
         }
         let tensors: Vec<F32Tensor> = named
             .iter()
-            .map(|(name, shape, values)| F32Tensor { name, shape, values })
+            .map(|(name, shape, values)| F32Tensor {
+                name,
+                shape,
+                values,
+            })
             .collect();
         Ok(AdapterFiles {
             config_json: self.config.to_json()?,
@@ -62,9 +66,17 @@ impl AdapterConfig {
             exclude_modules: self.excluded.as_ref(),
             layers_to_transform: self.layers.as_deref(),
             layers_pattern: (!self.layers_pattern.is_empty()).then_some(&self.layers_pattern),
-            rank_pattern: Table(self.rank_pattern.iter().map(|(k, r)| (k.as_str(), *r)).collect()),
+            rank_pattern: Table(
+                self.rank_pattern
+                    .iter()
+                    .map(|(k, r)| (k.as_str(), *r))
+                    .collect(),
+            ),
             alpha_pattern: Table(
-                self.alpha_pattern.iter().map(|(k, a)| (k.as_str(), Number(*a))).collect(),
+                self.alpha_pattern
+                    .iter()
+                    .map(|(k, a)| (k.as_str(), Number(*a)))
+                    .collect(),
             ),
             bias: "none",
             fan_in_fan_out: false,
@@ -75,7 +87,11 @@ impl AdapterConfig {
         };
         serde_json::to_vec_pretty(&file).map_err(|e| {
             let name = "adapter_config.json".to_owned();
-            CheckpointError::CannotWrite { name, detail: e.to_string() }.into()
+            CheckpointError::CannotWrite {
+                name,
+                detail: e.to_string(),
+            }
+            .into()
         })
     }
 }
