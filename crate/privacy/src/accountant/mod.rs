@@ -1,0 +1,97 @@
+//! From what was run to ε.
+//!
+//! Every accountant takes the same input, a list of [`Phase`]s, and answers with an upper bound on ε
+//! under add/remove adjacency. Today there is one: Rényi accounting ([`rdp`]).
+
+pub mod rdp;
+mod renyi_moment;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Name and version of the accountant behind [`epsilon`], as quoted in statements and ledgers.
+pub const ACCOUNTANT: &str = concat!(
+    "Rényi DP of the Poisson-subsampled Gaussian (vaultlab-privacy ",
+    env!("CARGO_PKG_VERSION"),
+    ")"
+);
+
+/// A stretch of identical private steps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Phase {
+    /// Probability q in [0, 1] with which each row joins a step's batch.
+    pub sampling_rate: f64,
+    /// Noise standard deviation over the clipping norm, σ > 0.
+    pub noise_multiplier: f64,
+    /// Number of steps T.
+    pub steps: u64,
+}
+
+/// A setting the accountant cannot answer for.
+#[derive(Clone, Copy, Debug, PartialEq, Error)]
+pub enum AccountingError {
+    /// The sampling rate is not a probability.
+    #[error("the sampling rate is {0}; it must lie between 0 and 1")]
+    SamplingRate(f64),
+    /// The noise multiplier is not a positive finite number.
+    #[error("the noise multiplier is {0}; it must be positive and finite, for without noise there is no privacy")]
+    NoiseMultiplier(f64),
+    /// δ is not strictly between 0 and 1.
+    #[error("delta is {0}; it must lie strictly between 0 and 1, well below 1 over the number of rows")]
+    Delta(f64),
+    /// The target ε is not a positive finite number.
+    #[error("the target epsilon is {0}; it must be positive and finite")]
+    TargetEpsilon(f64),
+    /// No noise multiplier up to the given limit reaches the target.
+    #[error("no noise multiplier up to {limit:e} brings epsilon down to {target}; ask for a larger epsilon or fewer steps")]
+    Unreachable {
+        /// The ε asked for.
+        target: f64,
+        /// The largest noise multiplier tried.
+        limit: f64,
+    },
+}
+
+impl Phase {
+    /// Checks that the accountant is defined for this phase.
+    ///
+    /// # Errors
+    /// [`AccountingError::SamplingRate`] or [`AccountingError::NoiseMultiplier`].
+    pub fn validate(&self) -> Result<(), AccountingError> {
+        if !(0.0..=1.0).contains(&self.sampling_rate) {
+            return Err(AccountingError::SamplingRate(self.sampling_rate));
+        }
+        if !(self.noise_multiplier > 0.0 && self.noise_multiplier.is_finite()) {
+            return Err(AccountingError::NoiseMultiplier(self.noise_multiplier));
+        }
+        Ok(())
+    }
+}
+
+/// Checks that δ lies strictly between 0 and 1.
+///
+/// # Errors
+/// [`AccountingError::Delta`].
+pub fn validate_delta(delta: f64) -> Result<(), AccountingError> {
+    if delta > 0.0 && delta < 1.0 {
+        Ok(())
+    } else {
+        Err(AccountingError::Delta(delta))
+    }
+}
+
+/// Upper bound on ε at `delta` after all `phases`, in whatever order or interleaving they were run.
+///
+/// Zero when nothing was run; infinite when the noise is too small for any finite bound.
+///
+/// # Errors
+/// When a phase or `delta` is out of range.
+pub fn epsilon(phases: &[Phase], delta: f64) -> Result<f64, AccountingError> {
+    validate_delta(delta)?;
+    let mut spent = rdp::RdpCurve::zero();
+    for phase in phases {
+        spent.add(&rdp::RdpCurve::of_phase(phase)?);
+    }
+    Ok(spent.epsilon(delta))
+}

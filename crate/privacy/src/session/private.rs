@@ -1,0 +1,247 @@
+use super::plan::{PlanError, PrivacyPlan};
+use super::{ClippedSum, GradientPrivacy, PrivacyError, ReleasedGradient};
+use crate::ledger::{DatasetFingerprint, Ledger, LedgerError, LedgerStore, RunCharge, RunId};
+use crate::ledger::{SessionId, SessionRecord, StepCurves};
+use crate::noise::add_gaussian;
+use crate::randomness::{Purpose, Randomness, Streams};
+use crate::sampling::PoissonSampler;
+use crate::statement::PrivacyStatement;
+
+/// A private run on one data set: sampler, noise and accounting in one hand.
+pub struct PrivateSession<S: LedgerStore> {
+    plan: PrivacyPlan,
+    sampler: PoissonSampler,
+    streams: Streams,
+    store: S,
+    /// This session's own charges, as far as they are known to be written.
+    own: SessionRecord,
+    /// Everyone's charges when the store was last read, ours included.
+    ledger: Ledger,
+    curves: StepCurves,
+    spent: f64,
+    next: f64,
+    steps_done: u32,
+}
+
+/// A step whose batch is drawn. Dropped without a release, it charges and releases nothing; opened
+/// again, the same session draws the same batch, so that giving up on a batch cannot bias the sampling.
+pub struct OpenStep<'session, S: LedgerStore> {
+    session: &'session mut PrivateSession<S>,
+    rows: Vec<usize>,
+}
+
+impl<S: LedgerStore> PrivateSession<S> {
+    /// Begins `run_id` on the data set `fingerprint`, or resumes it after `steps_done` steps.
+    ///
+    /// Reads the ledger of the data set. Steps that the checkpoint has but the ledger does not know (a
+    /// ledger cleared or left on another machine) are charged again, with this session's first charge.
+    ///
+    /// # Errors
+    /// When the plan is out of range or is not the one the run was begun with, the ledger cannot be read
+    /// in full, or the platform gives no random bytes.
+    pub async fn begin(
+        plan: PrivacyPlan,
+        fingerprint: DatasetFingerprint,
+        run_id: RunId,
+        steps_done: u32,
+        randomness: Randomness,
+        store: S,
+    ) -> Result<Self, PrivacyError> {
+        plan.validate()?;
+        if steps_done > plan.steps {
+            return Err(PrivacyError::BeyondPlan { done: steps_done, planned: plan.steps });
+        }
+        let sampler = PoissonSampler::new(plan.rows, plan.expected_batch)
+            .ok_or(PlanError::ExpectedBatch { batch: plan.expected_batch, rows: plan.rows })?;
+        let ledger = Ledger::read(&store, &fingerprint).await?;
+        let mut charge = RunCharge {
+            run: run_id,
+            rows: plan.rows,
+            expected_batch: plan.expected_batch,
+            noise_multiplier: plan.noise_multiplier,
+            clip_norm: plan.clip_norm,
+            steps: 0,
+            delta: plan.delta,
+        };
+        let mut known = 0_u64;
+        for earlier in ledger.charges().filter(|earlier| earlier.run == run_id) {
+            if !earlier.same_mechanism(&charge) {
+                return Err(PrivacyError::PlanChanged(run_id));
+            }
+            known = known.saturating_add(earlier.steps);
+        }
+        charge.steps = u64::from(steps_done).saturating_sub(known);
+        let mut session = Self {
+            plan,
+            sampler,
+            streams: Streams::new(randomness)?,
+            store,
+            own: SessionRecord { fingerprint, session: SessionId::random()?, charge },
+            ledger,
+            curves: StepCurves::default(),
+            spent: 0.0,
+            next: 0.0,
+            steps_done,
+        };
+        session.account()?;
+        Ok(session)
+    }
+
+    /// Draws the batch of the next step.
+    ///
+    /// # Errors
+    /// [`PrivacyError::PlanFinished`] when all planned steps were taken, and
+    /// [`PrivacyError::BudgetSpent`] when one more would pass the budget.
+    pub fn open_step(&mut self) -> Result<OpenStep<'_, S>, PrivacyError> {
+        if self.steps_done >= self.plan.steps {
+            return Err(PrivacyError::PlanFinished { steps: self.plan.steps });
+        }
+        self.require(self.next)?;
+        let rows = self.sampler.draw(&mut self.streams.stream(self.steps_done, Purpose::Sampling));
+        Ok(OpenStep { session: self, rows })
+    }
+
+    /// ε spent on these rows at the plan's δ: this run, and every other run in the ledger when it was
+    /// last read (at the beginning and at each release).
+    pub fn epsilon(&self) -> f64 {
+        self.spent
+    }
+
+    /// What [`Self::epsilon`] will be after one more step.
+    pub fn epsilon_after_next_step(&self) -> f64 {
+        self.next
+    }
+
+    /// Steps of this run released so far, earlier sessions included.
+    pub fn steps_done(&self) -> u32 {
+        self.steps_done
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &PrivacyPlan {
+        &self.plan
+    }
+
+    /// The run.
+    pub fn run_id(&self) -> RunId {
+        self.own.charge.run
+    }
+
+    /// The data set.
+    pub fn fingerprint(&self) -> DatasetFingerprint {
+        self.own.fingerprint
+    }
+
+    /// Everything charged to these rows, as [`Self::epsilon`] counts it.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// False in the insecure test mode, which gives no privacy.
+    pub fn is_secure(&self) -> bool {
+        self.streams.is_secure()
+    }
+
+    /// The claim in words, as of now.
+    pub fn statement(&self) -> PrivacyStatement {
+        PrivacyStatement::new(&self.plan, self.run_id(), &self.ledger, self.spent, self.is_secure())
+    }
+
+    /// Takes over what the store holds.
+    async fn read_ledger(&mut self) -> Result<(), PrivacyError> {
+        self.ledger = Ledger::read(&self.store, &self.own.fingerprint).await?;
+        // A save that reported failure may have been kept after all: then it counts.
+        if let Some(written) = self.ledger.session(&self.own.session) {
+            self.own.charge.steps = self.own.charge.steps.max(written.charge.steps);
+        }
+        self.account()
+    }
+
+    /// Recomputes ε from the ledger and our own charges.
+    fn account(&mut self) -> Result<(), PrivacyError> {
+        if self.own.charge.steps > 0 {
+            self.ledger.merge(self.own);
+        }
+        let mut total = self.ledger.rdp(&mut self.curves)?;
+        self.spent = total.epsilon(self.plan.delta);
+        total.add(self.curves.of(&self.plan.phase())?);
+        self.next = total.epsilon(self.plan.delta);
+        Ok(())
+    }
+
+    /// Refuses an ε past the budget.
+    fn require(&self, epsilon: f64) -> Result<(), PrivacyError> {
+        if epsilon <= self.plan.budget_epsilon {
+            return Ok(());
+        }
+        let (spent, next, budget) = (self.spent, self.next, self.plan.budget_epsilon);
+        Err(PrivacyError::BudgetSpent { spent, next, budget })
+    }
+
+    /// Charges one step: durable, seen again when read back, and within the budget together with what
+    /// other sessions charged meanwhile.
+    ///
+    /// Each session writes before it reads. So of two sessions that both reach for the last step, at
+    /// least one sees the other's charge and gives up; the charges of both remain.
+    async fn charge(&mut self) -> Result<(), PrivacyError> {
+        self.read_ledger().await?;
+        self.require(self.next)?;
+        let mut charged = self.own;
+        charged.charge.steps = charged.charge.steps.saturating_add(1);
+        self.store
+            .save_durably(&charged.fingerprint, &charged.session, &charged.to_bytes())
+            .await
+            .map_err(LedgerError::from)?;
+        self.read_ledger().await?;
+        if self.own.charge.steps < charged.charge.steps {
+            return Err(LedgerError::ChargeLost.into());
+        }
+        self.require(self.spent)
+    }
+}
+
+impl<S: LedgerStore> OpenStep<'_, S> {
+    /// Row indices of the batch, increasing. May be empty: an empty batch takes a noisy step too.
+    pub fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+
+    /// Number of this step, from 1.
+    pub fn step(&self) -> u32 {
+        self.session.steps_done + 1
+    }
+
+    /// The norm C to clip each row's gradient to.
+    pub fn clip_norm(&self) -> f64 {
+        self.session.plan.clip_norm
+    }
+
+    /// Writes the charge durably, then adds Gaussian noise of standard deviation σ·C to each coordinate
+    /// and divides by the expected batch size.
+    ///
+    /// # Errors
+    /// When the sum is not one of this batch's gradients clipped to the plan's norm (nothing is charged
+    /// then), the ledger cannot be written and read back, or another session has spent the budget in the
+    /// meantime. Nothing is released on any error; a charge may remain.
+    pub async fn release(self, sum: ClippedSum) -> Result<ReleasedGradient, PrivacyError> {
+        let Self { session, rows } = self;
+        let plan = session.plan;
+        if sum.clip_norm != plan.clip_norm {
+            return Err(PrivacyError::ClipNormMismatch { clipped: sum.clip_norm, planned: plan.clip_norm });
+        }
+        if !sum.is_possible(rows.len()) {
+            return Err(PrivacyError::NotClipped { rows: rows.len() });
+        }
+        session.charge().await?;
+        let noise_on_sum = plan.noise_on_sum();
+        let mut stream = session.streams.stream(session.steps_done, Purpose::Noise);
+        let values = add_gaussian(&sum.values, noise_on_sum, plan.expected_batch as f64, &mut stream);
+        session.steps_done += 1;
+        let privacy = if session.is_secure() {
+            GradientPrivacy::Private { noise_on_sum }
+        } else {
+            GradientPrivacy::InsecureTest { noise_on_sum }
+        };
+        Ok(ReleasedGradient { values, privacy, step: session.steps_done })
+    }
+}
