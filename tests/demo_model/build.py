@@ -1,0 +1,114 @@
+"""Rebuilds the embedded demo model from a seed. See README.md in this folder.
+
+    python tests/demo_model/build.py            everything: base, private set, story
+    python tests/demo_model/build.py base       corpus, tokenizer and base model only
+    python tests/demo_model/build.py check      measures the committed base model
+"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+import evaluate
+import model
+import tokenizer as tokenizers_form
+import train
+import world
+from corpus import Corpus
+
+SEED = 2026
+VOCABULARY_LIMIT = 2048
+OUT = Path(__file__).resolve().parents[2] / "www" / "models" / "demo"
+
+
+def corpus_of(seed):
+    return Corpus(world.build(seed), seed)
+
+
+def write_json(path, value):
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def build_base(out, seed, steps, size):
+    out.mkdir(parents=True, exist_ok=True)
+    corpus = corpus_of(seed)
+    rng = random.Random(f"tokenizer {seed}")
+    cards = [corpus.card(rng) for _ in range(40_000)]
+    tokenizer = tokenizers_form.learn([card.prompt() + card.answer for card in cards], VOCABULARY_LIMIT)
+    tokenizer.save(str(out / "tokenizer.json"))
+    write_json(out / "tokenizer_config.json", tokenizers_form.config())
+    cfg = model.config(tokenizer.get_vocab_size())
+    write_json(out / "config.json", cfg)
+    write_json(out / "generation_config.json", {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0})
+    weights = train.pretrain(cfg, corpus, tokenizer, seed, steps, size)
+    stored = {name: weight.bfloat16().contiguous() for name, weight in weights.items()}
+    save_file(stored, out / "model.safetensors", metadata={"format": "pt"})
+    print(f"{sum(w.numel() for w in weights.values()):,} parameters")
+
+
+def load(out):
+    """(model, tokenizer) from a checkpoint folder."""
+    cfg = json.loads((out / "config.json").read_text())
+    weights = {name: weight.float() for name, weight in load_file(out / "model.safetensors").items()}
+    return model.VaultGemma(cfg, weights), Tokenizer.from_file(str(out / "tokenizer.json"))
+
+
+def check_forward(out):
+    """Largest relative difference between this folder's forward pass and transformers'."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    theirs = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, attn_implementation="eager").eval()
+    wrapped = AutoTokenizer.from_pretrained(out)
+    ours, tokenizer = load(out)
+    text = next(iter(corpus_of(SEED).held_out_questions(False)))[0]
+    ids = tokenizer.encode(text).ids
+    if wrapped(text)["input_ids"] != ids:
+        raise SystemExit("transformers and tokenizers encode differently")
+    with torch.no_grad():
+        want = theirs(torch.tensor([ids])).logits
+        got = ours.logits(ours.hidden(torch.tensor([ids])))
+    error = ((got - want).norm() / want.norm()).item()
+    print(f"forward pass against transformers: relative error {error:.1e}")
+    if error > 1e-5:
+        raise SystemExit("the forward pass differs from transformers")
+
+
+def check_base(out, seed):
+    ours, tokenizer = load(out)
+    corpus = corpus_of(seed)
+    results = {}
+    for label, unseen in [("wordings held out for the fact", False), ("wordings never trained on", True)]:
+        loss = evaluate.mean_loss(ours, evaluate.held_out_rows(corpus, tokenizer, unseen, seed))
+        share, wrong = evaluate.right_answers(ours, corpus, tokenizer, unseen)
+        print(f"{label}: loss {loss:.3f} per token, right answers {share:.1%}")
+        for question, answer, fact in wrong[:3]:
+            print(f"  wrong: {question} -> {answer} (fact: {fact})")
+        results[label] = {"loss": loss, "right": share}
+    if results["wordings held out for the fact"]["right"] < 0.9:
+        raise SystemExit("fewer than 90 % right answers on held-out wordings")
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", nargs="?", default="all", choices=["all", "base", "check"])
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.stage in ("all", "base"):
+        build_base(args.out, args.seed, args.steps, args.batch)
+    check_forward(args.out)
+    check_base(args.out, args.seed)
+
+
+if __name__ == "__main__":
+    main()
