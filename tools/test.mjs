@@ -24,6 +24,8 @@ function stages() {
     { name: 'Rust format', cheap: true, command: cargo('fmt', '--all', '--check') },
     { name: 'Scripts', cheap: true, command: nodeTests('tests/tools'), count: countNode },
     { name: 'Protocol for TypeScript', cheap: true, command: cargo('run', '--quiet', '--package', 'xtask', '--', 'protocol', '--check') },
+    { name: 'Page types', cheap: true, command: node('node_modules/svelte-check/bin/svelte-check', '--workspace', 'www', '--tsconfig', './tsconfig.json', '--fail-on-warnings') },
+    { name: 'Page units', cheap: true, command: node('node_modules/vitest/vitest.mjs', 'run', '--root', 'www'), count: countVitest },
     {
       name: 'Rust lints',
       cheap: true,
@@ -33,8 +35,6 @@ function stages() {
     { name: 'Rust tests', needs: ['Native build'], command: cargo('test', '--workspace', '--no-fail-fast'), count: countCargo },
     { name: 'Shaders in Tint', needs: ['Native build'], command: nodeTests('tests/wgsl'), count: countNode },
     { name: 'Wasm build', command: cargo('run', '--quiet', '--package', 'xtask', '--', 'wasm') },
-    { name: 'Page types', needs: ['Wasm build'], command: node('node_modules/svelte-check/bin/svelte-check', '--workspace', 'www', '--tsconfig', './tsconfig.json', '--fail-on-warnings') },
-    { name: 'Page units', needs: ['Wasm build'], command: node('node_modules/vitest/vitest.mjs', 'run', '--root', 'www'), count: countVitest },
     { name: 'Page build', needs: ['Wasm build'], command: node('-e', "import('./tools/build.mjs').then(({ buildPage }) => buildPage())") },
     { name: 'Engine in Chromium', needs: ['Wasm build'], command: nodeTests('tests/browser'), count: countNode },
     { name: 'Page in Chromium', needs: ['Page build'], command: nodeTests('tests/page'), count: countNode },
