@@ -1,6 +1,6 @@
 // Builds the page into dist/: wasm modules, then Vite. `npm run build` also sets up what building needs.
 
-import { readFileSync, readdirSync, rmSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -10,18 +10,18 @@ import { setUpBuild } from './setup.mjs';
 
 /** Builds the wasm modules into www/src/wasm/. Cargo, and then xtask, skip what has not changed. */
 export function buildWasm() {
-  run('cargo', ['run', '--quiet', '--package', 'xtask', '--', 'wasm']);
+  run('npm', ['run', '--silent', 'wasm']);
 }
 
 /** Bundles the page into dist/. */
 export function buildPage() {
-  rmSync(path.join(root, 'dist'), { recursive: true, force: true });
-  run('node', ['node_modules/vite/bin/vite.js', 'build', 'www']);
+  run('npm', ['run', '--silent', 'build:page']);
 }
 
 /** Prints the sizes of the built wasm modules, as they are and as a web host sends them. */
 export function reportSizes() {
-  for (const name of readdirSync(path.join(root, 'dist'), { recursive: true }).filter((file) => file.endsWith('.wasm'))) {
+  const names = readdirSync(path.join(root, 'dist'), { recursive: true });
+  for (const name of names.filter((name) => name.endsWith('.wasm'))) {
     const bytes = readFileSync(path.join(root, 'dist', name));
     console.log(`${name}: ${kilobytes(bytes.length)}, gzipped ${kilobytes(gzipSync(bytes, { level: 9 }).length)}`);
   }

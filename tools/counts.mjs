@@ -4,13 +4,18 @@ import { stripVTControlCharacters } from 'node:util';
 
 /** Sums `test result:` lines of `cargo test`, one for each test binary and each crate's doc tests. */
 export function countCargo(output) {
-  return sum(output, /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored/gm, ([passed, failed, skipped]) => ({ passed, failed, skipped }));
+  const total = (word) => sum(output, new RegExp(`^test result: .*?(\\d+) ${word};`, 'gm'));
+  return { passed: total('passed'), failed: total('failed'), skipped: total('ignored') };
 }
 
-/** Sums the `pass`, `fail`, `cancelled` and `skipped` lines of `node --test`, with its spec or its tap reporter. */
+/** Sums the last lines of `node --test`, with its spec or its tap reporter. */
 export function countNode(output) {
-  const total = (word) => sum(output, new RegExp(`^(?:ℹ|#) ${word} (\\d+)$`, 'gm'), ([count]) => ({ [word]: count }))[word] ?? 0;
-  return { passed: total('pass'), failed: total('fail') + total('cancelled'), skipped: total('skipped') + total('todo') };
+  const total = (word) => sum(output, new RegExp(`^(?:ℹ|#) ${word} (\\d+)$`, 'gm'));
+  return {
+    passed: total('pass'),
+    failed: total('fail') + total('cancelled'),
+    skipped: total('skipped') + total('todo'),
+  };
 }
 
 /** Reads Vitest's `Tests  1 failed | 2 skipped | 11 passed (14)`. */
@@ -20,10 +25,14 @@ export function countVitest(output) {
   return { passed: number('passed'), failed: number('failed'), skipped: number('skipped') + number('todo') };
 }
 
-function sum(output, pattern, read) {
-  const total = { passed: 0, failed: 0, skipped: 0 };
-  for (const match of stripVTControlCharacters(output).matchAll(pattern)) {
-    for (const [key, value] of Object.entries(read(match.slice(1).map(Number)))) total[key] = (total[key] ?? 0) + value;
-  }
-  return total;
+/** Counts the `ok` and `FAILED` lines of tests/peft/roundtrip.py, one for each comparison. */
+export function countRoundTrip(output) {
+  const lines = (word) => output.split('\n').filter((line) => line.startsWith(`${word} `)).length;
+  return { passed: lines('ok'), failed: lines('FAILED'), skipped: 0 };
+}
+
+/** Sum of the numbers that a pattern's only group finds. */
+function sum(output, pattern) {
+  const matches = [...stripVTControlCharacters(output).matchAll(pattern)];
+  return matches.reduce((total, match) => total + Number(match[1]), 0);
 }

@@ -18,7 +18,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await main(() => {
     const python = findPeftPython();
     if (python === null) {
-      throw new Error('This needs a Python with the packages of tests/peft/requirements.txt: install them (pip install -r), and name that Python in PYTHON.');
+      throw new Error(
+        'This needs a Python with the packages of tests/peft/requirements.txt: install them (pip install -r), and name that Python in PYTHON.',
+      );
     }
     let vaultlab = process.env.VAULTLAB;
     if (vaultlab === undefined) {
@@ -26,7 +28,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       run('cargo', ['build', '--package', 'vaultlab']);
       vaultlab = path.join(targetDirectory(), 'debug', 'vaultlab');
     }
-    if (!existsSync(vaultlab)) throw new Error(`${vaultlab} does not exist: build it with \`cargo build -p vaultlab\`.`);
+    if (!existsSync(vaultlab))
+      throw new Error(`${vaultlab} does not exist: build it with \`cargo build -p vaultlab\`.`);
     run(python, ['tests/peft/roundtrip.py', '--vaultlab', vaultlab]);
   });
 }

@@ -17,13 +17,18 @@ export function capture(command, args) {
 export function run(command, args, options = {}) {
   const result = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
   if (result.error) throw new Error(`${command} cannot be started: ${result.error.message}`);
-  if (result.status !== 0) throw new Error(`${[command, ...args].join(' ')} failed (${result.signal ?? `exit status ${result.status}`})`);
+  if (result.status !== 0)
+    throw new Error(`${[command, ...args].join(' ')} failed (${result.signal ?? `exit status ${result.status}`})`);
 }
 
 /** Runs a program with its output on ours, and returns its exit status and all it printed. */
 export function runAndRead(command, args, env = {}) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+    const child = spawn(command, args, {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
     let output = '';
     const pass = (from, to) =>
       from.setEncoding('utf8').on('data', (text) => {

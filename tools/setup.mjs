@@ -29,15 +29,19 @@ function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   const usable = (major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major >= 23;
   if (!usable) {
-    throw new Error(`Node.js ${process.versions.node} is too old: version 20.19 or 22.12 or newer is needed (https://nodejs.org).`);
+    throw new Error(
+      `Node.js ${process.versions.node} is too old: version 20.19 or 22.12 or newer is needed (https://nodejs.org).`,
+    );
   }
-  if (capture('npm', ['--version']) === null) throw new Error('npm is missing: install it with Node.js (https://nodejs.org).');
+  if (capture('npm', ['--version']) === null)
+    throw new Error('npm is missing: install it with Node.js (https://nodejs.org).');
 }
 
 // Cargo links build scripts and native binaries with the system's C compiler.
 function checkLinker() {
   if (process.platform === 'win32' || capture('cc', ['--version']) !== null) return;
-  const advice = process.platform === 'darwin' ? 'run `xcode-select --install`' : 'on Debian, run `apt-get install gcc libc6-dev`';
+  const advice =
+    process.platform === 'darwin' ? 'run `xcode-select --install`' : 'on Debian, run `apt-get install gcc libc6-dev`';
   throw new Error(`A C compiler (cc) is missing, which Rust needs for linking: ${advice}.`);
 }
 
@@ -52,7 +56,8 @@ function setUpRust() {
   if (found !== null && (found[0] > major || (found[0] === major && found[1] >= minor))) return;
 
   if (capture('rustup', ['--version']) === null) {
-    const state = found === null ? 'Rust is missing' : `${version} is too old (${major}.${minor} is needed) and rustup is missing`;
+    const state =
+      found === null ? 'Rust is missing' : `${version} is too old (${major}.${minor} is needed) and rustup is missing`;
     throw new Error(`${state}: install rustup with the one command on https://rustup.rs, then run this again.`);
   }
   const toolchain = `${major}.${minor}.0`;
@@ -65,7 +70,9 @@ function setUpWasmTarget() {
   const library = path.join(capture('rustc', ['--print', 'sysroot']), 'lib', 'rustlib', WASM_TARGET);
   if (existsSync(library)) return;
   if (capture('rustup', ['--version']) === null) {
-    throw new Error(`This Rust has no ${WASM_TARGET} target and no rustup to add it: install Rust with https://rustup.rs.`);
+    throw new Error(
+      `This Rust has no ${WASM_TARGET} target and no rustup to add it: install Rust with https://rustup.rs.`,
+    );
   }
   console.log(`Adding Rust's ${WASM_TARGET} target (rustup target add).`);
   run('rustup', ['target', 'add', WASM_TARGET]);
@@ -105,11 +112,15 @@ function setUpBrowserAndVulkan() {
   if (missing.length === 0) return;
 
   if (capture('apt-get', ['--version']) === null) {
-    throw new Error(`The tests need ${missing.join(', ')} (Debian's names), and there is no apt-get here: install them by hand, or name a Chromium in CHROMIUM.`);
+    throw new Error(
+      `The tests need ${missing.join(', ')} (Debian's names), and there is no apt-get here: install them by hand, or name a Chromium in CHROMIUM.`,
+    );
   }
   const isRoot = process.getuid() === 0;
   if (!isRoot && capture('sudo', ['-n', 'true']) === null) {
-    throw new Error(`The tests need ${missing.join(', ')}: run \`sudo apt-get install ${missing.join(' ')}\`, then run this again.`);
+    throw new Error(
+      `The tests need ${missing.join(', ')}: run \`sudo apt-get install ${missing.join(' ')}\`, then run this again.`,
+    );
   }
   console.log(`Installing ${missing.join(', ')} (apt-get install).`);
   const apt = (...args) => {
@@ -124,6 +135,8 @@ function setUpBrowserAndVulkan() {
 /** True when a Vulkan loader and at least one driver (lavapipe will do) are installed. */
 function hasVulkanDriver() {
   const loader = capture('/sbin/ldconfig', ['-p'])?.includes('libvulkan.so.1') ?? false;
-  const drivers = ['/usr/share/vulkan/icd.d', '/etc/vulkan/icd.d'].filter(existsSync).flatMap((folder) => readdirSync(folder));
+  const drivers = ['/usr/share/vulkan/icd.d', '/etc/vulkan/icd.d']
+    .filter(existsSync)
+    .flatMap((folder) => readdirSync(folder));
   return loader && drivers.some((name) => name.endsWith('.json'));
 }

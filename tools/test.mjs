@@ -1,81 +1,40 @@
 // `npm test`: sets up what the tests need, runs all of them, cheap ones first, and sums up.
 
-import { readdirSync } from 'node:fs';
-import path from 'node:path';
-
-import { countCargo, countNode, countVitest } from './counts.mjs';
-import { findPeftPython } from './peft.mjs';
-import { main, root, runAndRead } from './process.mjs';
+import { main, runAndRead } from './process.mjs';
 import { setUpTests } from './setup.mjs';
-import { targetDirectory } from './target-directory.mjs';
+import { stages } from './stages.mjs';
 
-// The crates without burn: linting the others would compile burn's metadata once more, for minutes.
-const LIGHT_CRATES = ['vaultlab-privacy', 'vaultlab-formats', 'vaultlab-protocol', 'vaultlab-web-privacy', 'xtask'];
+const NOTHING = { passed: 0, failed: 0, skipped: 0 };
 
-/**
- * A stage is one command. `count` reads its tests; a stage without it is a check that passes or fails as a whole.
- * `needs` names stages that must have passed. After a failed `cheap` stage nothing slow is started.
- */
-function stages() {
-  const cargo = (...args) => ['cargo', ...args];
-  const node = (...args) => [process.execPath, ...args];
-  const nodeTests = (folder) => node('--test', '--test-concurrency=1', '--test-reporter=spec', ...testFiles(folder));
-  return [
-    { name: 'Rust format', cheap: true, command: cargo('fmt', '--all', '--check') },
-    { name: 'Scripts', cheap: true, command: nodeTests('tests/tools'), count: countNode },
-    { name: 'Protocol for TypeScript', cheap: true, command: cargo('run', '--quiet', '--package', 'xtask', '--', 'protocol', '--check') },
-    { name: 'Page types', cheap: true, command: node('node_modules/svelte-check/bin/svelte-check', '--workspace', 'www', '--tsconfig', './tsconfig.json', '--fail-on-warnings') },
-    { name: 'Page units', cheap: true, command: node('node_modules/vitest/vitest.mjs', 'run', '--root', 'www'), count: countVitest },
-    {
-      name: 'Rust lints',
-      cheap: true,
-      command: cargo('clippy', '--quiet', '--all-targets', ...LIGHT_CRATES.flatMap((name) => ['--package', name]), '--', '--deny', 'warnings'),
-    },
-    { name: 'Native build', command: cargo('build', '--workspace', '--all-targets'), refuse: /^warning: `.*generated \d+ warning/m },
-    { name: 'Rust tests', needs: ['Native build'], command: cargo('test', '--workspace', '--no-fail-fast'), count: countCargo },
-    { name: 'Shaders in Tint', needs: ['Native build'], command: nodeTests('tests/wgsl'), count: countNode },
-    { name: 'Wasm build', command: cargo('run', '--quiet', '--package', 'xtask', '--', 'wasm') },
-    { name: 'Page build', needs: ['Wasm build'], command: node('-e', "import('./tools/build.mjs').then(({ buildPage }) => buildPage())") },
-    { name: 'Engine in Chromium', needs: ['Wasm build'], command: nodeTests('tests/browser'), count: countNode },
-    { name: 'Page in Chromium', needs: ['Page build'], command: nodeTests('tests/page'), count: countNode },
-    peftStage(node),
-  ];
-}
-
-function testFiles(folder) {
-  return readdirSync(path.join(root, folder))
-    .filter((name) => name.endsWith('.test.mjs'))
-    .sort()
-    .map((name) => path.join(folder, name));
-}
-
-// PyTorch is gigabytes, so this stage runs only where it is there already.
-function peftStage(node) {
-  const name = "Adapters in Python's PEFT";
-  if (findPeftPython() === null) return { name, skipped: 'no Python with torch, transformers and peft; set PYTHON to one' };
-  const vaultlab = path.join(targetDirectory(), 'debug', 'vaultlab');
-  return { name, needs: ['Native build'], command: node('tools/peft.mjs'), env: { VAULTLAB: vaultlab }, count: countPython };
-}
-
-/** The round trip prints one `ok` or `FAILED` line for each comparison. */
-function countPython(output) {
-  const count = (pattern) => [...output.matchAll(pattern)].length;
-  return { passed: count(/^ok /gm), failed: count(/^FAILED /gm), skipped: 0 };
-}
-
+/** Runs one stage unless something before it failed. A check that fails as a whole counts as one failed. */
 async function runStage(stage, outcomes) {
-  if (stage.skipped) return { state: 'skipped', note: stage.skipped, passed: 0, failed: 0 };
-  const blocked = (stage.needs ?? []).find((name) => outcomes.get(name)?.state !== 'passed');
-  if (blocked) return { state: 'not run', note: `needs: ${blocked}`, passed: 0, failed: 1 };
+  if (stage.skipped) return { ...NOTHING, state: 'skipped', note: stage.skipped };
+  const obstacle = findObstacle(stage, outcomes);
+  if (obstacle) return { ...NOTHING, state: 'not run', note: `${obstacle} failed`, failed: 1 };
 
   console.log(`\n== ${stage.name}`);
-  const { ok, output } = await runAndRead(stage.command[0], stage.command.slice(1), stage.env);
-  const refused = stage.refuse?.test(output) ?? false;
-  const counts = stage.count?.(output) ?? { passed: 0, failed: 0, skipped: 0 };
-  const empty = stage.count !== undefined && counts.passed + counts.failed === 0;
-  const passed = ok && !refused && !empty && counts.failed === 0;
-  const note = refused ? 'warnings' : ok && empty ? 'found no tests' : counts.skipped ? `${counts.skipped} skipped inside` : '';
-  return { state: passed ? 'passed' : 'FAILED', note, passed: counts.passed, failed: passed ? 0 : Math.max(counts.failed, 1) };
+  const [command, ...words] = stage.command.split(' ');
+  const { ok, output } = await runAndRead(command, words, stage.env);
+
+  const counts = stage.count?.(output) ?? NOTHING;
+  const problem = findProblem(stage, ok, output, counts);
+  if (problem === null) return { ...counts, state: 'passed', note: '' };
+  return { ...counts, state: 'FAILED', note: problem, failed: Math.max(counts.failed, 1) };
+}
+
+/** Name of a failed stage that this one needs, or of a failed cheap one if this one is slow. */
+function findObstacle(stage, outcomes) {
+  const failed = [...outcomes].filter(([, { state }]) => state === 'FAILED' || state === 'not run');
+  return failed.find(([name, { cheap }]) => stage.needs?.includes(name) || (cheap && !stage.cheap))?.[0];
+}
+
+function findProblem(stage, ok, output, counts) {
+  if (stage.refuse?.test(output)) return 'it warns';
+  if (counts.failed > 0) return '';
+  if (!ok) return 'exit status';
+  if (stage.count && counts.passed === 0) return 'found no tests';
+  if (counts.skipped > 0) return `${counts.skipped} tests are switched off`;
+  return null;
 }
 
 function report(outcomes) {
@@ -83,32 +42,31 @@ function report(outcomes) {
   const width = Math.max(...[...outcomes.keys()].map((name) => name.length));
   for (const [name, { state, note, passed, failed, seconds }] of outcomes) {
     const counts = passed + failed > 0 ? `${passed} passed, ${failed} failed` : '';
-    console.log([name.padEnd(width), state.padEnd(7), duration(seconds).padStart(8), counts, note && `(${note})`].join('  ').trimEnd());
+    const columns = [name.padEnd(width), state.padEnd(7), duration(seconds).padStart(11), counts, note && `(${note})`];
+    console.log(columns.filter(Boolean).join('  '));
   }
 }
 
 function duration(seconds) {
-  return seconds >= 60 ? `${Math.floor(seconds / 60)} min ${String(Math.round(seconds % 60)).padStart(2, '0')} s` : `${seconds.toFixed(1)} s`;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
 }
 
 await main(async () => {
   const begun = performance.now();
   setUpTests();
+
   const outcomes = new Map();
-  let cheapFailed = false;
   for (const stage of stages()) {
-    if (cheapFailed && !stage.cheap) {
-      outcomes.set(stage.name, { state: 'not run', note: 'a cheap check failed', passed: 0, failed: 1, seconds: 0 });
-      continue;
-    }
     const start = performance.now();
     const outcome = await runStage(stage, outcomes);
-    outcomes.set(stage.name, { ...outcome, seconds: (performance.now() - start) / 1000 });
-    if (stage.cheap && outcome.state !== 'passed') cheapFailed = true;
+    outcomes.set(stage.name, { ...outcome, cheap: stage.cheap, seconds: (performance.now() - start) / 1000 });
   }
+
   report(outcomes);
-  console.log(`All in all ${duration((performance.now() - begun) / 1000)}. A check, build or stage that fails as a whole counts as one failed.`);
   const total = (key) => [...outcomes.values()].reduce((sum, outcome) => sum + outcome[key], 0);
+  console.log(`All in ${duration((performance.now() - begun) / 1000)}. A check or build that fails counts as one.`);
   console.log(`${total('passed')} passed, ${total('failed')} failed`);
   if (total('failed') > 0) process.exitCode = 1;
 });

@@ -4,12 +4,7 @@ import { chromium } from 'playwright-core';
 
 import { findChromium } from '../../tools/find-chromium.mjs';
 
-const FLAGS = [
-  '--enable-unsafe-webgpu',
-  '--disable-quic',
-  '--disable-background-networking',
-  '--no-first-run',
-];
+const FLAGS = ['--enable-unsafe-webgpu', '--disable-quic', '--disable-background-networking', '--no-first-run'];
 
 /**
  * Starts Chromium with an empty profile. `webgpu: false` takes WebGPU away, as on a machine without it;
@@ -20,7 +15,15 @@ export async function launchChromium({ webgpu = true, args = [], ...options } = 
   if (executablePath === null) {
     throw new Error('No Chromium found: install it (Debian: apt-get install chromium), or name one in CHROMIUM.');
   }
-  const gpu = webgpu ? FLAGS : FLAGS.filter((flag) => flag !== '--enable-unsafe-webgpu').concat('--disable-features=WebGPU');
+  const gpu = webgpu
+    ? FLAGS
+    : FLAGS.filter((flag) => flag !== '--enable-unsafe-webgpu').concat('--disable-features=WebGPU');
   // Chromium's own sandbox needs user namespaces, which containers and root accounts often lack.
-  return chromium.launch({ executablePath, headless: true, chromiumSandbox: false, args: [...gpu, ...args], ...options });
+  return chromium.launch({
+    executablePath,
+    headless: true,
+    chromiumSandbox: false,
+    args: [...gpu, ...args],
+    ...options,
+  });
 }

@@ -29,12 +29,18 @@ test('a compute shader doubles numbers in headless Chromium', async () => {
     const device = await adapter.requestDevice();
     const code = `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
       @compute @workgroup_size(4) fn main(@builtin(global_invocation_id) id: vec3u) { x[id.x] *= 2.0; }`;
-    const pipeline = device.createComputePipeline({ layout: 'auto', compute: { module: device.createShaderModule({ code }) } });
+    const pipeline = device.createComputePipeline({
+      layout: 'auto',
+      compute: { module: device.createShaderModule({ code }) },
+    });
     const { STORAGE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
     const buffer = device.createBuffer({ size: 16, usage: STORAGE | COPY_SRC | COPY_DST });
     const result = device.createBuffer({ size: 16, usage: MAP_READ | COPY_DST });
     device.queue.writeBuffer(buffer, 0, new Float32Array([1, 2, 3, 4]));
-    const group = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: [{ binding: 0, resource: { buffer } }] });
+    const group = device.createBindGroup({
+      layout: pipeline.getBindGroupLayout(0),
+      entries: [{ binding: 0, resource: { buffer } }],
+    });
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);

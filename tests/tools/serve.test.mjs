@@ -58,7 +58,8 @@ test('reads ranges as RFC 9110 does', () => {
   assert.deepEqual(parseRange('bytes=2-30', 8), { start: 2, end: 7 });
   assert.equal(parseRange('bytes=-0', 8), 'unsatisfiable');
   assert.equal(parseRange('bytes=0-', 0), 'unsatisfiable');
-  for (const whole of [undefined, 'bytes=-', 'bytes=5-2', 'bytes=0-1,3-4', 'lines=0-1']) assert.equal(parseRange(whole, 8), null);
+  for (const whole of [undefined, 'bytes=-', 'bytes=5-2', 'bytes=0-1,3-4', 'lines=0-1'])
+    assert.equal(parseRange(whole, 8), null);
 });
 
 test('sends an empty file, and the head of a file', async () => {
@@ -82,7 +83,9 @@ test('refuses other methods, missing files, folders, and paths out of the folder
   // `fetch` would resolve the dots itself.
   const escape = '/under/a/path/..%2f..%2f..%2f..%2fetc%2fpasswd';
   const status = await new Promise((resolve) => {
-    request({ host: 'localhost', port: new URL(server.url).port, path: escape }, (response) => resolve(response.statusCode)).end();
+    request({ host: 'localhost', port: new URL(server.url).port, path: escape }, (response) =>
+      resolve(response.statusCode),
+    ).end();
   });
   assert.equal(status, 404);
 });

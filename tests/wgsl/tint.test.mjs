@@ -30,7 +30,9 @@ async function problems(code) {
   device.pushErrorScope('validation');
   const module = device.createShaderModule({ code });
   const { messages } = await module.getCompilationInfo();
-  const lines = messages.filter(({ type }) => type !== 'info').map(({ type, lineNum, message }) => `line ${lineNum}: ${type}: ${message}`);
+  const lines = messages
+    .filter(({ type }) => type !== 'info')
+    .map(({ type, lineNum, message }) => `line ${lineNum}: ${type}: ${message}`);
   if (lines.length === 0) device.createComputePipeline({ layout: 'auto', compute: { module } });
   const error = await device.popErrorScope();
   if (error !== null && lines.length === 0) lines.push(error.message);
