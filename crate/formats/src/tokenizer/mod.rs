@@ -1,5 +1,10 @@
 //! Tokenizers in Hugging Face's `tokenizer.json` form, and decoding token by token.
 
+mod stream;
+mod validate;
+
+pub use stream::StreamDecoder;
+
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -57,9 +62,16 @@ impl Tokenizer {
     /// [`TokenizerError::BadFile`], and [`TokenizerError::MissingToken`] if the vocabulary lacks
     /// `bos` or one of `eos`.
     pub fn parse(json: &[u8], bos: u32, eos: &[u32]) -> Result<Self, TokenizerError> {
-        let inner = Inner::from_bytes(json).map_err(|e| TokenizerError::BadFile {
-            detail: short(&e.to_string()),
-        })?;
+        let bad = |detail: String| TokenizerError::BadFile {
+            detail: short(&detail),
+        };
+        validate::validate(json).map_err(bad)?;
+        let mut inner = Inner::from_bytes(json).map_err(|e| bad(e.to_string()))?;
+        // Lengths are the caller's business, whatever the file was saved with.
+        inner.with_padding(None);
+        inner
+            .with_truncation(None)
+            .map_err(|e| bad(e.to_string()))?;
         for (id, role) in std::iter::once((bos, "BOS")).chain(eos.iter().map(|&id| (id, "EOS"))) {
             if inner.id_to_token(id).is_none() {
                 return Err(TokenizerError::MissingToken { id, role });
@@ -143,12 +155,7 @@ impl Tokenizer {
 
     /// A decoder that takes one id at a time.
     pub fn stream(&self, skip_special: bool) -> StreamDecoder {
-        StreamDecoder {
-            tokenizer: self.clone(),
-            skip_special,
-            context: Vec::new(),
-            pending: Vec::new(),
-        }
+        StreamDecoder::new(self.clone(), skip_special)
     }
 
     fn run(&self, text: &str, special: bool) -> Result<tokenizers::Encoding, TokenizerError> {
@@ -158,77 +165,6 @@ impl Tokenizer {
     fn is_skipped(&self, token: &str) -> bool {
         self.inner.get_added_vocabulary().is_special_token(token)
     }
-}
-
-/// Turns ids into text as they are generated.
-///
-/// The pieces joined together equal [`Tokenizer::decode`] of all ids. A run of byte-fallback tokens
-/// (`<0xE2>`) is held back until another token or [`StreamDecoder::finish`] ends it: only then is it
-/// known whether the whole run is valid UTF-8, and an invalid run decodes to one U+FFFD per byte.
-#[derive(Clone, Debug)]
-pub struct StreamDecoder {
-    tokenizer: Tokenizer,
-    skip_special: bool,
-    /// Ids of the last piece, so that a decoder that strips a leading space sees none at the start
-    /// of the next one.
-    context: Vec<u32>,
-    /// Ids not turned into text yet.
-    pending: Vec<u32>,
-}
-
-impl StreamDecoder {
-    /// Takes the next id; returns the text that is now certain, if any.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Failed`].
-    pub fn push(&mut self, id: u32) -> Result<Option<String>, TokenizerError> {
-        // Decoding passes over ids outside the vocabulary.
-        let Some(token) = self.tokenizer.token(id) else {
-            return Ok(None);
-        };
-        if self.skip_special && self.tokenizer.is_skipped(&token) {
-            return Ok(None);
-        }
-        self.pending.push(id);
-        if is_byte_token(&token) {
-            Ok(None)
-        } else {
-            self.flush()
-        }
-    }
-
-    /// Returns what was held back at the end of the sequence.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Failed`].
-    pub fn finish(mut self) -> Result<Option<String>, TokenizerError> {
-        self.flush()
-    }
-
-    fn flush(&mut self) -> Result<Option<String>, TokenizerError> {
-        if self.pending.is_empty() {
-            return Ok(None);
-        }
-        let before = self.tokenizer.decode(&self.context, self.skip_special)?;
-        self.context.append(&mut self.pending);
-        let both = self.tokenizer.decode(&self.context, self.skip_special)?;
-        let piece = both
-            .strip_prefix(before.as_str())
-            .unwrap_or(&both)
-            .to_owned();
-        // Keep the last token only: it is no byte token unless the sequence has ended.
-        self.context.drain(..self.context.len() - 1);
-        Ok((!piece.is_empty()).then_some(piece))
-    }
-}
-
-/// `<0xE2>`, the test the library's byte-fallback decoder makes.
-fn is_byte_token(token: &str) -> bool {
-    token.len() == 6
-        && token
-            .strip_prefix("<0x")
-            .and_then(|t| t.strip_suffix('>'))
-            .is_some_and(|digits| u8::from_str_radix(digits, 16).is_ok())
 }
 
 fn failed(error: tokenizers::Error) -> TokenizerError {

@@ -1,0 +1,190 @@
+//! NF4 against bitsandbytes 0.50.2.
+
+mod common;
+
+use common::Tensors;
+use vaultlab_formats::nf4::{
+    BLOCK, CODE, Nf4Error, Nf4Quantizer, Nf4Tensor, QuantState, Stored4Bit, nested_code, read_bnb,
+};
+
+const WEIGHTS: [&str; 3] = ["w0", "w1", "w2"];
+
+#[test]
+fn both_code_tables_are_those_of_bitsandbytes() {
+    let golden = Tensors::open("quant/nf4.safetensors");
+    assert_eq!(CODE.to_vec(), golden.f32("w0.dq.quant_map"));
+    assert_eq!(nested_code().to_vec(), golden.f32("w0.dq.nested_quant_map"));
+}
+
+#[test]
+fn quantising_gives_the_bytes_of_bitsandbytes() {
+    let golden = Tensors::open("quant/nf4.safetensors");
+    for w in WEIGHTS {
+        let input = golden.f32(&format!("{w}.input"));
+        let shape = golden.shape(&format!("{w}.input"));
+        let ours = Nf4Tensor::quantize(&shape, &input).unwrap();
+        ours.check().unwrap();
+        assert_eq!(ours.packed, golden.bytes(&format!("{w}.dq.packed")), "{w}");
+        assert_eq!(ours.absmax, golden.bytes(&format!("{w}.dq.absmax")), "{w}");
+        // torch sums the block scales in f32, we in f64: the mean may differ in its last bit, and
+        // the nested scale, a difference from it, by as much.
+        let offset = golden.f32(&format!("{w}.dq.offset"))[0];
+        let bit = f32::EPSILON * offset;
+        assert!(
+            (ours.offset - offset).abs() <= bit,
+            "{w}: {} and {offset}",
+            ours.offset
+        );
+        for (ours, theirs) in ours
+            .nested_absmax
+            .iter()
+            .zip(golden.f32(&format!("{w}.dq.nested_absmax")))
+        {
+            assert!(
+                (ours - theirs).abs() <= 2.0 * bit,
+                "{w}: {ours} and {theirs}"
+            );
+        }
+    }
+}
+
+#[test]
+fn quantising_without_double_quantisation_is_exact() {
+    let golden = Tensors::open("quant/nf4.safetensors");
+    for w in WEIGHTS {
+        let mut quantizer = Nf4Quantizer::new(&golden.shape(&format!("{w}.input"))).unwrap();
+        quantizer.push(&golden.f32(&format!("{w}.input"))).unwrap();
+        let ours = quantizer.finish_plain().unwrap();
+        assert_eq!(
+            ours.packed,
+            golden.bytes(&format!("{w}.nodq.packed")),
+            "{w}"
+        );
+        assert_eq!(ours.absmax, golden.f32(&format!("{w}.nodq.absmax")), "{w}");
+        assert_eq!(
+            ours.dequantize(),
+            golden.f32(&format!("{w}.nodq.dequant")),
+            "{w}"
+        );
+    }
+}
+
+#[test]
+fn dequantising_is_bit_exact() {
+    let golden = Tensors::open("quant/nf4.safetensors");
+    for w in WEIGHTS {
+        let tensor = Nf4Tensor {
+            shape: golden.shape(&format!("{w}.input")),
+            packed: golden.bytes(&format!("{w}.dq.packed")).to_vec(),
+            absmax: golden.bytes(&format!("{w}.dq.absmax")).to_vec(),
+            nested_absmax: golden.f32(&format!("{w}.dq.nested_absmax")),
+            offset: golden.f32(&format!("{w}.dq.offset"))[0],
+        };
+        tensor.check().unwrap();
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        assert_eq!(
+            bits(tensor.dequantize()),
+            bits(golden.f32(&format!("{w}.dq.dequant"))),
+            "{w}"
+        );
+    }
+}
+
+#[test]
+fn pieces_of_any_length_give_the_same_tensor() {
+    let golden = Tensors::open("quant/nf4.safetensors");
+    let (input, shape) = (golden.f32("w2.input"), golden.shape("w2.input"));
+    let whole = Nf4Tensor::quantize(&shape, &input).unwrap();
+    for piece in [1, 7, BLOCK - 1, BLOCK, BLOCK + 1, 1000] {
+        let mut quantizer = Nf4Quantizer::new(&shape).unwrap();
+        for part in input.chunks(piece) {
+            quantizer.push(part).unwrap();
+        }
+        assert_eq!(quantizer.finish().unwrap(), whole, "pieces of {piece}");
+    }
+}
+
+#[test]
+fn a_checkpoint_quantised_by_bitsandbytes_reads_as_its_dequantised_weights() {
+    let model = Tensors::open("quant/vaultgemma_bnb4/model.safetensors");
+    let golden = Tensors::open("quant/vaultgemma_bnb4/golden.safetensors");
+    let mut read = 0;
+    for tensor in golden.header.tensors() {
+        let Some(name) = tensor.name.strip_prefix("dequant.") else {
+            continue;
+        };
+        let stored = read_bnb(&model.header, &model.file, name).unwrap().unwrap();
+        assert!(matches!(stored, Stored4Bit::Double(_)));
+        assert_eq!(stored.dequantize(), golden.f32(&tensor.name), "{name}");
+        read += 1;
+    }
+    assert_eq!(read, 14);
+    let plain = read_bnb(&model.header, &model.file, "model.embed_tokens.weight").unwrap();
+    assert_eq!(plain, None, "embeddings are not quantised");
+}
+
+#[test]
+fn impossible_input_is_refused() {
+    assert_eq!(
+        Nf4Tensor::quantize(&[2, 2], &[0.0, 1.0, f32::NAN, 0.0]),
+        Err(Nf4Error::NotFinite { index: 2 })
+    );
+    let length = |found| {
+        Err(Nf4Error::WrongLength {
+            part: "values",
+            found,
+            expected: 4,
+        })
+    };
+    assert_eq!(Nf4Tensor::quantize(&[2, 2], &[0.0; 3]), length(3));
+    assert_eq!(Nf4Tensor::quantize(&[2, 2], &[0.0; 5]), length(5));
+    assert!(matches!(
+        Nf4Quantizer::new(&[usize::MAX, 2]),
+        Err(Nf4Error::TooLarge { .. })
+    ));
+}
+
+#[test]
+fn other_bitsandbytes_layouts_are_refused_by_name() {
+    let state = |kind: &str, block: u32| {
+        let json = format!(
+            r#"{{"quant_type": "{kind}", "blocksize": {block}, "dtype": "bfloat16", "shape": [2, 2]}}"#
+        );
+        QuantState::parse(json.as_bytes())
+    };
+    assert!(state("nf4", 64).is_ok());
+    assert!(matches!(
+        state("fp4", 64),
+        Err(Nf4Error::Unsupported {
+            key: "quant_type",
+            ..
+        })
+    ));
+    assert!(matches!(
+        state("nf4", 128),
+        Err(Nf4Error::Unsupported {
+            key: "blocksize",
+            ..
+        })
+    ));
+    assert!(matches!(
+        QuantState::parse(b"{"),
+        Err(Nf4Error::BadState { .. })
+    ));
+}
+
+#[test]
+fn special_shapes_quantise_to_themselves() {
+    // Zeros have no scale; an odd count leaves the last low nibble unused.
+    for values in [vec![], vec![0.0; 130], vec![0.5], vec![-3.0, 3.0, 0.0]] {
+        let mut quantizer = Nf4Quantizer::new(&[values.len()]).unwrap();
+        quantizer.push(&values).unwrap();
+        let tensor = quantizer.finish_plain().unwrap();
+        tensor.check().unwrap();
+        assert_eq!(
+            tensor.dequantize(),
+            values,
+            "the extremes and zero are codes"
+        );
+    }
+}
