@@ -45,6 +45,25 @@ pub enum AdviceCode {
     FewRows,
 }
 
+impl AdviceCode {
+    /// The code as text, e.g. "deltaEmpty"; the same as its serialised form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidPlan => "invalidPlan",
+            Self::NoSteps => "noSteps",
+            Self::DeltaEmpty => "deltaEmpty",
+            Self::DeltaLarge => "deltaLarge",
+            Self::EpsilonLarge => "epsilonLarge",
+            Self::BudgetShort => "budgetShort",
+            Self::NoiseDrownsSignal => "noiseDrownsSignal",
+            Self::LargerBatch => "largerBatch",
+            Self::SamplingNearOne => "samplingNearOne",
+            Self::FewRowsSeen => "fewRowsSeen",
+            Self::FewRows => "fewRows",
+        }
+    }
+}
+
 /// One piece of advice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -116,6 +135,12 @@ pub fn larger_batches(plan: &PrivacyPlan) -> Vec<Alternative> {
         Some(Alternative { expected_batch, steps, noise_multiplier, noise_per_update })
     };
     [2, 4, 8, 16].into_iter().filter_map(alternative).collect()
+}
+
+/// Norm of the noise on an update over the norm of a batch of clipped gradients that all point the same
+/// way: σ·sqrt(dimensions)/B. Real gradients agree less, so the true ratio is larger.
+pub fn noise_to_signal(plan: &PrivacyPlan, dimensions: u64) -> f64 {
+    plan.noise_multiplier * (dimensions as f64).sqrt() / plan.expected_batch as f64
 }
 
 fn about_delta(plan: &PrivacyPlan) -> Option<Advice> {
@@ -200,10 +225,7 @@ fn about_sampling(plan: &PrivacyPlan) -> Option<Advice> {
 
 fn about_noise(plan: &PrivacyPlan, dimensions: Option<u64>) -> Vec<Advice> {
     let mut found = Vec::new();
-    let ratio = dimensions.map(|dimensions| {
-        // Noise norm over the norm of a sum of B gradients that all point the same way.
-        plan.noise_multiplier * (dimensions as f64).sqrt() / plan.expected_batch as f64
-    });
+    let ratio = dimensions.map(|dimensions| noise_to_signal(plan, dimensions));
     let averaged = ratio.map(|ratio| ratio / f64::from(plan.steps.max(1)).sqrt());
     if let (Some(ratio), Some(averaged)) = (ratio, averaged)
         && averaged > DROWNED

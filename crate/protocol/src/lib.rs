@@ -12,6 +12,7 @@ mod error;
 mod generate;
 mod message;
 mod model;
+mod plan;
 mod train;
 
 pub use data::*;
@@ -20,4 +21,5 @@ pub use error::*;
 pub use generate::*;
 pub use message::*;
 pub use model::*;
+pub use plan::*;
 pub use train::*;
