@@ -80,6 +80,8 @@ export class Engine {
 
   async generate({ prompt, adapter, sampling }, emit) {
     this.#asked = null;
+    // A connection that the policy must refuse: the engine's worker is bound like the page.
+    if (prompt === 'call out') await fetch('https://example.com/').catch(() => {});
     if (prompt === 'lose the device') throw new Failure('deviceLost', 'The GPU device was lost.');
     const words = `${adapter ? `As ${adapter} learnt` : 'As the base model knows'}, the answer to “${prompt}” is forty-two. `.split(/(?<= )/);
     const tokens = [];

@@ -4,7 +4,7 @@ import init, { Engine, type Host } from 'engine-module';
 import type { Event } from '../protocol';
 import { watchNetwork } from '../requests/watch';
 import { loadLedger, saveCheckpoint, saveLedger } from '../storage/durable';
-import { asReport, EngineFailure } from './failure';
+import { asReport } from './failure';
 import { openSources } from './sources';
 import type { FromWorker, ToWorker } from './wire';
 
@@ -28,9 +28,7 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>): Promise<void> => {
   try {
     if (request.command.type === 'cancel') for (const download of downloads) download.abort();
     const sources = files && (await open(request.id, files));
-    const run = async (): Promise<void> => (await engine).handle(request, sources);
-    const trains = request.command.type === 'train' || request.command.type === 'resumeTraining';
-    await (trains ? alone(run) : run());
+    await (await engine).handle(request, sources);
   } catch (cause) {
     emit(request.id, { type: 'failed', ...asReport(cause) });
   }
@@ -46,18 +44,4 @@ async function open(id: number, files: NonNullable<ToWorker['files']>) {
   } finally {
     downloads.delete(control);
   }
-}
-
-/** One tab trains at a time: two tabs charging one ledger would each miss the other's steps. */
-async function alone(run: () => Promise<void>): Promise<void> {
-  if (!('locks' in navigator)) return run();
-  await navigator.locks.request('vaultlab-training', { ifAvailable: true }, async (lock) => {
-    if (lock) return run();
-    throw new EngineFailure({
-      code: 'notReady',
-      message: 'Another tab of this page is training.',
-      kept: 'Nothing was started here, and nothing was charged.',
-      advice: 'Wait for the other tab to finish, or pause it there, and start again.',
-    });
-  });
 }

@@ -1,9 +1,12 @@
 // A training run: what it reports, and how it is paused, stopped and gone on with.
 
-import type { Event, EvaluationReport, RunSettings, StepReport, TrainEnd } from '../protocol';
+import { EngineFailure } from '../engine/failure';
+import type { SourceFile } from '../engine/wire';
+import type { Command, Event, EvaluationReport, RunSettings, StepReport, TrainEnd } from '../protocol';
 import type { StepPoint, StoredRun } from '../storage/database';
 import { askToPersist, keptRun } from '../storage/keep';
 import type { Adapters } from './adapters.svelte';
+import { alone } from './alone';
 import type { Data } from './data.svelte';
 import type { Session } from './session.svelte';
 
@@ -29,44 +32,44 @@ export class Training {
   ) {}
 
   /** Trains a new adapter. A paused run is given up. */
-  async start(run: RunSettings): Promise<void> {
-    const { model } = this.session;
-    const { rows } = this.data;
-    if (!model || !rows) return;
-    await keptRun.forget().catch(() => {});
-    if (run.privacy) await askToPersist();
-    this.#show({
-      run,
-      modelName: model.name,
-      weights: model.weights,
-      fingerprint: rows.fingerprint,
-      checkpointStep: null,
-      points: [],
-      evaluations: [],
-      savedAt: Date.now(),
+  start(run: RunSettings): Promise<void> {
+    return alone(async () => {
+      const { model } = this.session;
+      const { rows } = this.data;
+      if (!model || !rows) return;
+      await keptRun.forget().catch(() => {});
+      if (run.privacy) await askToPersist();
+      this.#show({
+        run,
+        modelName: model.name,
+        weights: model.weights,
+        fingerprint: rows.fingerprint,
+        checkpointStep: null,
+        points: [],
+        evaluations: [],
+        savedAt: Date.now(),
+      });
+      await this.#train(run.name, { type: 'train', run }, null);
     });
-    await this.#train(() =>
-      this.session.run('train', `Training ${run.name}`, { type: 'train', run }, (event) => this.#take(event)),
-    );
   }
 
   /** Goes on from the kept checkpoint. */
-  async resume(): Promise<void> {
-    const kept = this.paused;
-    const checkpoint = await keptRun.checkpoint();
-    if (!kept || !checkpoint) return;
-    // Steps after the checkpoint are taken again: their old points would be drawn twice.
-    const upTo = kept.checkpointStep ?? 0;
-    this.#show({
-      ...kept,
-      points: kept.points.filter((point) => point.step <= upTo),
-      evaluations: kept.evaluations.filter((evaluation) => evaluation.step <= upTo),
-    });
-    await this.#train(() =>
-      this.session.run('train', `Training ${kept.run.name}`, { type: 'resumeTraining' }, (event) => this.#take(event), [
+  resume(): Promise<void> {
+    return alone(async () => {
+      const kept = await keptRun.load();
+      const checkpoint = await keptRun.checkpoint();
+      if (!kept || !checkpoint) throw goneCheckpoint();
+      // Steps after the checkpoint are taken again: their old points would be drawn twice.
+      const upTo = kept.checkpointStep ?? 0;
+      this.#show({
+        ...kept,
+        points: kept.points.filter((point) => point.step <= upTo),
+        evaluations: kept.evaluations.filter((evaluation) => evaluation.step <= upTo),
+      });
+      await this.#train(kept.run.name, { type: 'resumeTraining' }, [
         { kind: 'file', name: 'checkpoint', file: new Blob([checkpoint as Uint8Array<ArrayBuffer>]) },
-      ]),
-    );
+      ]);
+    });
   }
 
   /** Finds a run that an earlier visit left unfinished. */
@@ -91,12 +94,12 @@ export class Training {
     await keptRun.forget();
   }
 
-  async #train(run: () => Promise<void>): Promise<void> {
+  async #train(name: string, command: Command, files: SourceFile[] | null): Promise<void> {
     this.active = true;
     this.asked = null;
     this.paused = null;
     try {
-      await run();
+      await this.session.run('train', `Training ${name}`, command, (event) => this.#take(event), files);
     } finally {
       this.active = false;
       const discard = this.asked === 'cancel';
@@ -173,4 +176,13 @@ export class Training {
       this.session.notices.warn('train', 'The browser does not let this page store the run; it cannot be resumed after a reload.');
     }
   }
+}
+
+function goneCheckpoint(): EngineFailure {
+  return new EngineFailure({
+    code: 'badCheckpoint',
+    message: 'There is no checkpoint any more: another tab has finished this run or begun a new one.',
+    kept: 'The adapters and the ledger are as they were.',
+    advice: 'Reload the page to see what the other tab left, or start a new run.',
+  });
 }

@@ -1,0 +1,113 @@
+// The built page in a browser, for the tests of this folder: build it once, serve it as any static host
+// would under a sub-path, open it in Chromium.
+
+import { spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+
+import { root } from '../../tools/process.mjs';
+import { serve } from '../../tools/serve.mjs';
+import { launchChromium } from '../browser/chromium.mjs';
+
+/** Not the root of the host, so that an absolute address in the page shows. */
+const SUB_PATH = '/some/where/';
+
+/** Screenshots of the stages, for people to look at. */
+const PICTURES = path.join(root, '.cache', 'page-pictures');
+
+/** Builds the page with the scripted engine in the engine's place; returns the folder. */
+export function buildScriptedPage() {
+  const folder = path.join(root, '.cache', 'page-scripted');
+  const result = spawnSync(process.execPath, ['node_modules/vite/bin/vite.js', 'build', 'www', '--logLevel', 'warn'], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, VAULTLAB_PAGE_ENGINE: path.join(root, 'tests/page/standin/engine.mjs'), VAULTLAB_PAGE_OUT: folder },
+  });
+  if (result.status !== 0) throw new Error(`the page does not build:\n${result.stdout}${result.stderr}`);
+  return folder;
+}
+
+/** Serves a built page and starts a browser; `close` ends both. */
+export async function host(folder, browserOptions = {}) {
+  const server = await serve({ root: folder, port: 0, base: SUB_PATH });
+  const browser = await launchChromium(browserOptions);
+  return {
+    url: server.url,
+    browser,
+    async close() {
+      await browser.close();
+      await server.close();
+    },
+  };
+}
+
+/**
+ * A page in a fresh profile, opened and with its model loaded. Uncaught errors, and console errors other than
+ * the policy's own reports, are collected in `errors`.
+ */
+export async function open({ browser, url }, { timeout = 20_000, ...options } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
+  const page = await context.newPage();
+  const errors = [];
+  page.on('pageerror', (error) => errors.push(String(error)));
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !message.text().includes('Content Security Policy')) errors.push(message.text());
+  });
+  await page.goto(url);
+  await modelLoaded(page, timeout);
+  return { page, context, errors, close: () => context.close() };
+}
+
+export function modelLoaded(page, timeout = 20_000) {
+  return page.getByTestId('model-name').waitFor({ timeout });
+}
+
+/** Asks a question and waits for the whole answer; returns its text. */
+export async function ask(page, question, timeout = 20_000) {
+  const before = await page.getByTestId('answer').count();
+  await page.getByTestId('question').fill(question);
+  await page.getByTestId('ask').click();
+  const answer = page.getByTestId('answer').nth(before);
+  await answer.and(page.locator('[data-state="finished"]')).waitFor({ timeout });
+  return (await answer.getByTestId('answer-text').innerText()).trim();
+}
+
+/** Gives the page a data file and waits until its rows are prepared. */
+export async function giveRows(page, name, text, timeout = 20_000) {
+  await page.getByTestId('rows-file').setInputFiles({ name, mimeType: 'text/plain', buffer: Buffer.from(text) });
+  await page.getByTestId('rows-report').waitFor({ timeout });
+  await idle(page, timeout);
+}
+
+/** Waits until the engine is free. */
+export function idle(page, timeout = 20_000) {
+  return page.waitForFunction(() => document.querySelector('[data-testid=status]')?.textContent.trim().startsWith('Ready'), null, { timeout });
+}
+
+export async function setField(page, testid, value) {
+  const field = page.getByTestId(testid);
+  await page.evaluate((id) => {
+    const details = document.querySelector(`[data-testid="${id}"]`)?.closest('details');
+    if (details) details.open = true;
+  }, testid);
+  await field.fill(String(value));
+  await field.blur();
+}
+
+/** Waits for a run to end in the given way. */
+export function runEnds(page, end, timeout = 20_000) {
+  return page.locator(`[data-testid="run"][data-end="${end}"]`).waitFor({ timeout });
+}
+
+/** A screenshot of the whole page. */
+export async function picture(page, name) {
+  mkdirSync(PICTURES, { recursive: true });
+  await page.evaluate(() => window.scrollTo(0, 0));
+  await page.screenshot({ path: path.join(PICTURES, `${name}.png`), fullPage: true });
+}
+
+/** CSV of made-up rows. */
+export function someRows(count) {
+  const rows = Array.from({ length: count }, (_, index) => `What does drug ${index} do?,It lowers value ${index % 7}.`);
+  return ['question,answer', ...rows].join('\n');
+}
