@@ -115,7 +115,7 @@ fn a_checkpoint_quantised_by_bitsandbytes_reads_as_its_dequantised_weights() {
         };
         let stored = read_bnb(&model.header, &model.file, name).unwrap().unwrap();
         assert!(matches!(stored, Stored4Bit::Double(_)));
-        assert_eq!(stored.dequantize(), golden.f32(&tensor.name), "{name}");
+        assert!(stored.dequantize() == golden.f32(&tensor.name), "{name}");
         read += 1;
     }
     assert_eq!(read, 14);

@@ -246,6 +246,12 @@ proptest! {
     }
 }
 
+#[test]
+fn the_small_tree_is_a_tokenizer() {
+    let tree = TREE.with(|tree| tree.to_string());
+    Tokenizer::parse(tree.as_bytes(), 2, &[1]).unwrap();
+}
+
 /// Replaces the `at`-th value of a JSON tree, counted depth first.
 fn replace(tree: &mut serde_json::Value, at: &mut usize, with: &serde_json::Value) {
     if *at == 0 {
@@ -260,7 +266,7 @@ fn replace(tree: &mut serde_json::Value, at: &mut usize, with: &serde_json::Valu
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(1500))]
 
     /// One value outside the tables replaced by another: an error or a tokenizer, never a panic.
     #[test]
@@ -293,8 +299,7 @@ thread_local! {
         tree["added_tokens"].as_array_mut().unwrap().truncate(12);
         let vocab = tree["model"]["vocab"].as_object_mut().unwrap();
         vocab.retain(|_, id| id.as_u64().unwrap() < 40);
-        let merges = tree["model"]["merges"].as_array_mut().unwrap();
-        merges.truncate(4);
+        tree["model"]["merges"] = serde_json::json!([["▁▁", "▁▁"]]);
         tree
     };
     static TOKENIZER: Tokenizer = tokenizer();

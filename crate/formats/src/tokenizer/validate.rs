@@ -1,7 +1,8 @@
 //! Checks on `tokenizer.json` that the `tokenizers` library leaves to a panic.
 //!
-//! Its decoder parser calls `expect` on a JSON error, and its BPE builder copies each merge into a
-//! buffer as long as the longest token. A panic ends a wasm module, so both are ruled out first.
+//! Its decoder parser calls `expect` on a JSON error, its BPE builder copies each merge into a buffer
+//! as long as the longest token, and its template processor indexes a map by names from the file. A
+//! panic ends a wasm module, so all three are ruled out first.
 //! The model's tables are passed over without being stored: they are megabytes.
 
 use std::fmt;
@@ -29,6 +30,9 @@ pub(super) fn validate(json: &[u8]) -> Result<(), String> {
         if depth(&value) > MAX_DEPTH {
             return Err(format!("`{key}` is nested too deeply"));
         }
+        if key == "post_processor" {
+            check_post_processor(&value)?;
+        }
     }
     let model = model.ok_or("it has no `model`")?;
     let model: Model = serde_json::from_str(model.get()).map_err(|e| e.to_string())?;
@@ -41,6 +45,40 @@ fn depth(value: &Value) -> usize {
         Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
         _ => 0,
     }
+}
+
+/// Gemma's files have a template that adds BOS, or nothing.
+fn check_post_processor(value: &Value) -> Result<(), String> {
+    if value.is_null() {
+        return Ok(());
+    }
+    match value["type"].as_str() {
+        Some("TemplateProcessing") => {}
+        Some("Sequence") => {
+            let processors = value["processors"]
+                .as_array()
+                .ok_or("its post-processor is damaged")?;
+            return processors.iter().try_for_each(check_post_processor);
+        }
+        _ => return Err("its post-processor is none that a Gemma tokenizer has".to_owned()),
+    }
+    for part in ["single", "pair"] {
+        let pieces = value[part]
+            .as_array()
+            .ok_or("its post-processor is damaged")?;
+        for piece in pieces {
+            let Some(id) = piece["SpecialToken"]["id"].as_str() else {
+                if piece["Sequence"].is_object() {
+                    continue;
+                }
+                return Err("its post-processor is damaged".to_owned());
+            };
+            if value["special_tokens"].get(id).is_none() {
+                return Err("its post-processor adds a token that it does not define".to_owned());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The `model` member, its tables reduced to the lengths that matter.
