@@ -14,6 +14,19 @@ export type AdapterReport = {
   withoutPrivacy: boolean,
 };
 
+/** One piece of plain-language advice on a plan. */
+export type Advice = {
+  /** How much it matters. */
+  severity: AdviceSeverity,
+  /** Stable code, e.g. "deltaEmpty". */
+  code: string,
+  /** One to three sentences. */
+  message: string,
+};
+
+/** How much a piece of advice matters. */
+export type AdviceSeverity = "note" | "warning" | "problem";
+
 /** A finished answer. */
 export type Answer = {
   /** The whole answer, without the prompt and stop string. */
@@ -282,6 +295,71 @@ export type ModelReport = {
   loraTargets: Array<string>,
 };
 
+/** What a plan starts from. */
+export type PlanGoal =
+| { "type": "targetEpsilon",
+  /** ε to reach. */
+  epsilon: number,
+}
+| { "type": "noiseMultiplier",
+  /** σ. */
+  sigma: number,
+};
+
+/** A stretch of identical private steps. */
+export type PlanPhase = {
+  /** Probability q with which each row joins a step. */
+  samplingRate: number,
+  /** Noise multiplier σ. */
+  noiseMultiplier: number,
+  /** Steps. */
+  steps: number,
+};
+
+/** The planner's answer. */
+export type PlanReply = {
+  /** Sampling rate q = B/N. */
+  samplingRate: number,
+  /** Noise multiplier σ. */
+  noiseMultiplier: number,
+  /** ε of this run alone. */
+  epsilon: number,
+  /** ε of these rows after this run, all earlier steps composed. */
+  epsilonWithEarlier: number,
+  /** Standard deviation of the noise on each coordinate of the clipped sum, σ·C. */
+  noiseOnSum: number,
+  /** Standard deviation of the noise on each coordinate of an update, σ·C/B. */
+  noisePerCoordinate: number,
+  /** Norm of the noise over the norm of a batch of gradients that all agree, per update; with `parameters` only. */
+  noiseToSignal: number | null,
+  /** Largest δ to recommend for so many rows. */
+  recommendedDelta: number,
+  /** Accountant and version. */
+  accountant: string,
+  /** Advice, most severe first. */
+  advice: Array<Advice>,
+};
+
+/** What the planner on the page's main thread is asked. */
+export type PlanRequest = {
+  /** Training rows N. */
+  rows: number,
+  /** Expected logical batch B; each row joins a step with probability B/N. */
+  expectedBatch: number,
+  /** Steps T. */
+  steps: number,
+  /** δ. */
+  delta: number,
+  /** Clipping norm C. */
+  clipNorm: number,
+  /** What is given; the other follows. */
+  goal: PlanGoal,
+  /** Private steps that the ledger already holds for these rows. */
+  earlier: Array<PlanPhase>,
+  /** Trained parameters, all LoRA factors together, once a model is loaded. */
+  parameters: number | null,
+};
+
 /** Privacy settings of a run. */
 export type PrivacySettings = {
   /** Noise standard deviation over the clipping norm (sensitivity), σ. */
@@ -476,6 +554,14 @@ export type TableReport = {
   mapping: ColumnMapping,
   /** Lines that could not be read; reading goes on after them. */
   problems: Array<LineProblem>,
+};
+
+/** ε after a number of steps. */
+export type TracePoint = {
+  /** Steps taken. */
+  steps: number,
+  /** ε spent by then. */
+  epsilon: number,
 };
 
 /** Why training ended. */

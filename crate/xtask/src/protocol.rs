@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use ts_rs::{Config, TS, TypeVisitor};
-use vaultlab_protocol::{Reply, Request, Row};
+use vaultlab_protocol::{PlanReply, PlanRequest, Reply, Request, Row, TracePoint};
 
 const HEADER: &str = "\
 // The messages between page and engine. Generated from crate/protocol by `npm run protocol`; edits here are lost.
@@ -44,6 +44,10 @@ fn generate() -> String {
     declarations.visit::<Request>();
     declarations.visit::<Reply>();
     declarations.visit::<Row>();
+    // The planner's, on the page's main thread.
+    declarations.visit::<PlanRequest>();
+    declarations.visit::<PlanReply>();
+    declarations.visit::<TracePoint>();
 
     let mut text = String::from(HEADER);
     for declaration in declarations.by_name.values() {
