@@ -1,0 +1,182 @@
+//! What must hold for every setting: an accountant that breaks one of these is wrong somewhere.
+
+use proptest::prelude::*;
+use vaultlab_privacy::accountant::rdp::{RdpCurve, default_orders};
+use vaultlab_privacy::accountant::{AccountingError, Phase, epsilon};
+use vaultlab_privacy::calibrate::{epsilon_trace, noise_multiplier, steps_within};
+
+/// ε is computed with a head-room of 1e-9 for rounding; comparisons allow twice that.
+const ROUNDING: f64 = 1.0 + 2e-9;
+
+/// Noise multipliers from hopeless to drowning.
+fn sigmas() -> impl Strategy<Value = f64> {
+    (-2.5_f64..4.0).prop_map(f64::exp)
+}
+
+/// Sampling rates from one row in a million to all rows, q = 1 itself included.
+fn rates() -> impl Strategy<Value = f64> {
+    prop_oneof![9 => (-14.0_f64..0.0).prop_map(f64::exp), 1 => Just(1.0)]
+}
+
+fn deltas() -> impl Strategy<Value = f64> {
+    (-28.0_f64..-1.0).prop_map(f64::exp)
+}
+
+fn phases() -> impl Strategy<Value = Phase> {
+    (rates(), sigmas(), 1..20_000_u64).prop_map(|(sampling_rate, noise_multiplier, steps)| Phase {
+        sampling_rate,
+        noise_multiplier,
+        steps,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// More noise, fewer steps, smaller q or larger δ never cost more.
+    #[test]
+    fn monotone_in_everything(phase in phases(), delta in deltas(), grow in 1.0_f64..3.0) {
+        let base = epsilon(&[phase], delta).unwrap();
+        let cheaper = [
+            (Phase { noise_multiplier: phase.noise_multiplier * grow, ..phase }, delta),
+            (Phase { steps: (phase.steps as f64 / grow) as u64, ..phase }, delta),
+            (Phase { sampling_rate: phase.sampling_rate / grow, ..phase }, delta),
+            (phase, (delta * grow).min(0.5)),
+        ];
+        for (phase, delta) in cheaper {
+            let found = epsilon(&[phase], delta).unwrap();
+            prop_assert!(found <= base * ROUNDING, "{phase:?}, δ {delta}: {found} above {base}");
+        }
+    }
+
+    /// Neither the order of phases nor how a phase is cut into pieces matters.
+    #[test]
+    fn composition_ignores_order_and_cuts(mut run in prop::collection::vec(phases(), 1..5), delta in deltas()) {
+        let once = epsilon(&run, delta).unwrap();
+        run.reverse();
+        let first = run[0];
+        run[0].steps = first.steps / 3;
+        run.push(Phase { steps: first.steps - first.steps / 3, ..first });
+        let again = epsilon(&run, delta).unwrap();
+        prop_assert!((once - again).abs() <= once * 1e-12, "{once} and {again}");
+    }
+
+    /// A composition costs at least as much as its dearest part.
+    #[test]
+    fn no_part_costs_more_than_the_whole(a in phases(), b in phases(), delta in deltas()) {
+        let both = epsilon(&[a, b], delta).unwrap();
+        let alone = |phase: Phase, delta: f64| epsilon(&[phase], delta).unwrap();
+        prop_assert!(both * ROUNDING >= alone(a, delta).max(alone(b, delta)));
+    }
+
+    /// Subsampling never costs more than full batches, and RDP never more at a smaller order.
+    #[test]
+    fn sampling_only_helps(phase in phases(), delta in deltas()) {
+        let full = epsilon(&[Phase { sampling_rate: 1.0, ..phase }], delta).unwrap();
+        prop_assert!(epsilon(&[phase], delta).unwrap() <= full * ROUNDING);
+        let rdp = vaultlab_privacy::accountant::rdp::step_rdp(
+            phase.sampling_rate, phase.noise_multiplier, default_orders(),
+        );
+        for (pair, orders) in rdp.windows(2).zip(default_orders().windows(2)) {
+            // RDP grows with α; the absolute floor of 1e-15 on ln A_α is 1e-14 at α = 1.1.
+            prop_assert!(pair[0] <= pair[1] * ROUNDING + 1e-14, "orders {orders:?}: {pair:?}");
+        }
+    }
+
+    /// Calibration lands on the safe side of the target, within its tolerance.
+    #[test]
+    fn calibration_is_safe_and_tight(
+        q in rates(), steps in 1..5_000_u64, delta in deltas(), target in 0.05_f64..20.0,
+    ) {
+        let sigma = noise_multiplier(target, q, steps, delta).unwrap();
+        let spent = |sigma: f64| {
+            epsilon(&[Phase { sampling_rate: q, noise_multiplier: sigma, steps }], delta).unwrap()
+        };
+        prop_assert!(spent(sigma) <= target);
+        prop_assert!(sigma <= 1e-3 || spent(sigma * (1.0 - 2e-6)) > target);
+        let fitting = steps_within(target, q, sigma, delta).unwrap();
+        prop_assert!(u64::from(fitting) >= steps);
+    }
+
+    /// A trace rises from 0 to the run's ε, in at most the points asked for.
+    #[test]
+    fn traces_rise_to_the_end(phase in phases(), delta in deltas(), points in 2..201_u32) {
+        let trace = epsilon_trace(&[], &phase, delta, points).unwrap();
+        prop_assert!(trace.len() <= points as usize);
+        prop_assert_eq!((trace[0].steps, trace[0].epsilon), (0, 0.0));
+        let end = trace[trace.len() - 1];
+        prop_assert_eq!((end.steps, end.epsilon), (phase.steps, epsilon(&[phase], delta).unwrap()));
+        prop_assert!(trace.windows(2).all(|pair| pair[0].steps < pair[1].steps && pair[0].epsilon <= pair[1].epsilon));
+    }
+
+    /// Any numbers at all: an answer that is a bound, or a typed error; never NaN, never a panic.
+    #[test]
+    fn nonsense_is_answered_or_refused(
+        q in any::<f64>(), sigma in any::<f64>(), steps in any::<u64>(), delta in any::<f64>(),
+    ) {
+        let phase = Phase { sampling_rate: q, noise_multiplier: sigma, steps };
+        match epsilon(&[phase], delta) {
+            Ok(found) => prop_assert!(found >= 0.0),
+            Err(AccountingError::SamplingRate(_)) => prop_assert!(!(0.0..=1.0).contains(&q)),
+            Err(AccountingError::NoiseMultiplier(_)) => prop_assert!(!(sigma > 0.0 && sigma.is_finite())),
+            Err(AccountingError::Delta(_)) => prop_assert!(!(delta > 0.0 && delta < 1.0)),
+            Err(other) => prop_assert!(false, "{other}"),
+        }
+    }
+}
+
+/// Nothing run costs nothing; no sampling costs nothing; no noise worth the name costs without bound.
+#[test]
+fn ends_of_the_range() {
+    let phase = Phase { sampling_rate: 0.1, noise_multiplier: 1.0, steps: 100 };
+    assert_eq!(epsilon(&[], 1e-5).unwrap(), 0.0);
+    assert_eq!(epsilon(&[Phase { steps: 0, ..phase }], 1e-5).unwrap(), 0.0);
+    assert_eq!(epsilon(&[Phase { sampling_rate: 0.0, ..phase }], 1e-5).unwrap(), 0.0);
+    assert_eq!(RdpCurve::zero().epsilon(1e-5), 0.0);
+    assert!(epsilon(&[Phase { noise_multiplier: 1e-2, ..phase }], 1e-5).unwrap() > 1e5);
+    assert_eq!(epsilon(&[Phase { noise_multiplier: 1e-200, ..phase }], 1e-5).unwrap(), f64::INFINITY);
+    assert_eq!(epsilon(&[Phase { noise_multiplier: 1e-200, steps: 0, ..phase }], 1e-5).unwrap(), 0.0);
+    for delta in [0.0, 1.0, -1e-5, f64::NAN, f64::INFINITY] {
+        assert!(matches!(epsilon(&[phase], delta), Err(AccountingError::Delta(_))));
+    }
+    assert!(matches!(
+        noise_multiplier(1e-9, 1.0, 1_000_000, 1e-12),
+        Err(AccountingError::Unreachable { .. })
+    ));
+}
+
+/// A small ε is still found: 2,048 is the largest order, and orders up to 63 would end near 0.1.
+#[test]
+fn large_orders_serve_small_epsilon() {
+    let phase = Phase { sampling_rate: 0.01, noise_multiplier: 20.0, steps: 100 };
+    let found = epsilon(&[phase], 1e-5).unwrap();
+    assert!(found < 0.04, "{found}");
+}
+
+/// Both evaluations of A_α against 50-digit quadrature (and the exact sum for α = 2048) with mpmath,
+/// from cases where A_α - 1 is lost in double precision to cases where it overflows. The tolerance is
+/// the head-room of 1e-9 that `step_rdp` adds, and the floor of 1e-15/(α-1).
+#[test]
+fn moments_match_high_precision() {
+    #[rustfmt::skip]
+    let cases = [
+        (0.01, 1.0, 1.1, 9.2414710846869586e-5),
+        (0.07111111111111111, 1.0, 3.7, 2.2039729102279779e-2),
+        (0.001, 4.0, 1.5, 4.8369251042783024e-8),
+        (1e-6, 10.0, 2.5, 1.256270891855009e-14),
+        (0.0088, 0.338821, 1.4, 2.2355390482703788e-2),
+        (0.5, 2.0, 10.9, 7.0012746546104436e-1),
+        (0.9999, 0.7, 5.5, 5.6121226821792366),
+        (0.02, 0.1, 1.3, 4.8047902093796271e1),
+        (0.0001, 1.0, 32.0, 6.4925518744444187),
+        (0.3, 50.0, 2048.0, 4.4875510046363911e-2),
+        (1e-5, 2.0, 7.3, 1.0367098542368655e-10),
+        (0.2, 0.06, 1.2, 1.5701003919206216e2),
+    ];
+    for (q, sigma, alpha, expected) in cases {
+        let found = vaultlab_privacy::accountant::rdp::step_rdp(q, sigma, &[alpha])[0];
+        let head_room = expected * 2e-9 + 2e-15 / (alpha - 1.0);
+        assert!(found >= expected, "q {q}, σ {sigma}, α {alpha}: {found:e} below {expected:e}");
+        assert!(found <= expected + head_room, "q {q}, σ {sigma}, α {alpha}: {found:e} above {expected:e}");
+    }
+}
