@@ -1,4 +1,4 @@
-//! Builds the two wasm modules of the page: cargo, then wasm-bindgen, then Binaryen's wasm-opt.
+//! Builds the wasm modules of the page: cargo, then wasm-bindgen, then Binaryen's wasm-opt.
 //!
 //! Cargo decides by itself what to rebuild. The two later steps are skipped for a module whose
 //! bytes and tool versions are those of the last build.
@@ -28,14 +28,15 @@ const FEATURES: [&str; 7] = [
 ];
 
 /// One wasm module of the page.
-struct Module {
+pub struct Module {
     /// Cargo package.
     package: &'static str,
     /// File stem, and folder under `www/src/wasm/`.
-    name: &'static str,
+    pub name: &'static str,
 }
 
-const MODULES: [Module; 2] = [
+/// The planner on the page's main thread, and the engine in its worker.
+pub const MODULES: [Module; 2] = [
     Module {
         package: "vaultlab-web-privacy",
         name: "privacy",
@@ -46,10 +47,10 @@ const MODULES: [Module; 2] = [
     },
 ];
 
-/// Builds both modules into `www/src/wasm/{privacy,engine}/`.
-pub fn build(root: &Path) -> Result<()> {
-    let artifacts = compile(root)?;
-    for module in &MODULES {
+/// Builds modules into folders of their names under `www/src/wasm/`.
+pub fn build(root: &Path, modules: &[Module]) -> Result<()> {
+    let artifacts = compile(root, modules)?;
+    for module in modules {
         let built = artifacts
             .iter()
             .find(|path| path.file_stem() == Some(OsStr::new(&module.package.replace('-', "_"))))
@@ -59,15 +60,15 @@ pub fn build(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Compiles both packages in one cargo run and returns the wasm files it names.
-fn compile(root: &Path) -> Result<Vec<PathBuf>> {
+/// Compiles all packages in one cargo run and returns the wasm files it names.
+fn compile(root: &Path, modules: &[Module]) -> Result<Vec<PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(root)
         .args(["build", "--release", "--target", TARGET]);
     command.arg("--message-format=json-render-diagnostics");
-    for module in &MODULES {
+    for module in modules {
         command.args(["--package", module.package]);
     }
     let output = command
