@@ -99,11 +99,15 @@ export function runEnds(page, end, timeout = 20_000) {
   return page.locator(`[data-testid="run"][data-end="${end}"]`).waitFor({ timeout });
 }
 
+export function picturesFolder() {
+  mkdirSync(PICTURES, { recursive: true });
+  return PICTURES;
+}
+
 /** A screenshot of the whole page. */
 export async function picture(page, name) {
-  mkdirSync(PICTURES, { recursive: true });
   await page.evaluate(() => window.scrollTo(0, 0));
-  await page.screenshot({ path: path.join(PICTURES, `${name}.png`), fullPage: true });
+  await page.screenshot({ path: path.join(picturesFolder(), `${name}.png`), fullPage: true });
 }
 
 /** CSV of made-up rows. */

@@ -1,11 +1,13 @@
-// The small accounting module as wasm-bindgen emits it; it runs on the main thread.
+// The accounting module as wasm-bindgen emits it; it runs on the main thread. The module's own
+// declarations are only there once it is built, and the page's types are checked without it too.
 
-/** ε of T Poisson-subsampled Gaussian steps at δ. */
-export function epsilon(samplingRate: number, noiseMultiplier: number, steps: number, delta: number): number;
-/** The smallest noise multiplier whose ε is at most the target. */
-export function calibrate(targetEpsilon: number, samplingRate: number, steps: number, delta: number): number;
-/** ε after each of the given step counts. */
-export function epsilonTrace(samplingRate: number, noiseMultiplier: number, steps: number, delta: number, points: number): Float64Array;
+import type { PlanReply, PlanRequest, TracePoint } from '../protocol';
+
+/** σ, ε, noise and advice of a plan. Throws an `Error` with a message for the visitor. */
+export function plan(request: PlanRequest): PlanReply;
+
+/** ε along a run, from step 0 to its end, in at most `points` points. */
+export function epsilonTrace(samplingRate: number, noiseMultiplier: number, steps: number, delta: number, points: number): TracePoint[];
 
 /** Fetches and starts the module. */
 export default function init(): Promise<unknown>;

@@ -1,37 +1,23 @@
 // The accountant on the main thread: it answers a slider at once, before any model is there.
 
 import init, * as wasm from 'privacy-module';
+import type { PlanReply, PlanRequest, TracePoint } from '../protocol';
 
-/** The sampling and noise of a run, and what was asked of it. */
-export interface PlanQuestion {
-  /** Rows the sampler draws from. */
-  rows: number;
-  /** Expected logical batch. */
-  batch: number;
-  steps: number;
-  delta: number;
-  /** Either the ε to reach or the noise multiplier to use. */
-  by: { epsilon: number } | { sigma: number };
-}
-
-export interface PlanAnswer {
-  samplingRate: number;
-  sigma: number;
-  epsilon: number;
-}
+/** Points of a planned ε curve: enough for a smooth line. */
+const POINTS = 60;
 
 export interface Planner {
-  answer(question: PlanQuestion): PlanAnswer;
+  /** σ, ε and advice. Throws when the request cannot be planned for. */
+  plan(request: PlanRequest): PlanReply;
+  /** ε along the planned run. */
+  trace(request: PlanRequest, reply: PlanReply): TracePoint[];
 }
 
 /** Starts the module; resolves to the planner. */
 export async function startPlanner(): Promise<Planner> {
   await init();
   return {
-    answer({ rows, batch, steps, delta, by }) {
-      const samplingRate = Math.min(1, batch / rows);
-      const sigma = 'sigma' in by ? by.sigma : wasm.calibrate(by.epsilon, samplingRate, steps, delta);
-      return { samplingRate, sigma, epsilon: wasm.epsilon(samplingRate, sigma, steps, delta) };
-    },
+    plan: (request) => wasm.plan(request),
+    trace: ({ steps, delta }, { samplingRate, noiseMultiplier }) => wasm.epsilonTrace(samplingRate, noiseMultiplier, steps, delta, POINTS),
   };
 }

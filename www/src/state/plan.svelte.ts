@@ -1,8 +1,8 @@
 // The plan of a run: what the visitor chooses, and what the accountant answers.
 
-import { adviseOn, type Advice } from '../privacy/advice';
-import type { PlanAnswer, Planner, PlanQuestion } from '../privacy/planner';
-import type { RunSettings } from '../protocol';
+import { loraParameters } from '../engine/lora-size';
+import type { Planner } from '../privacy/planner';
+import type { PlanReply, PlanRequest, RunSettings, TracePoint } from '../protocol';
 import { keptSettings } from '../storage/keep';
 import type { Data } from './data.svelte';
 import type { Session } from './session.svelte';
@@ -53,35 +53,47 @@ export class Plan {
   form = $state<PlanForm>({ ...DEFAULT_PLAN, targets: [...DEFAULT_PLAN.targets] });
   planner = $state.raw<Planner | null>(null);
 
-  /** What is asked of the accountant; null while an input is missing or out of range. */
-  readonly question = $derived.by((): PlanQuestion | null => {
-    const { by, targetEpsilon, sigma, delta, logicalBatch, steps } = this.form;
-    const rows = this.data.rows?.trainRows ?? 0;
-    const given = by === 'epsilon' ? targetEpsilon : sigma;
-    const sound = rows > 0 && given > 0 && delta > 0 && delta < 1 && logicalBatch >= 1 && steps >= 1;
-    if (!sound) return null;
-    return { rows, batch: logicalBatch, steps, delta, by: by === 'epsilon' ? { epsilon: targetEpsilon } : { sigma } };
+  /** Projections that the loaded model has, of those chosen. */
+  readonly targets = $derived.by((): string[] => {
+    const has = this.session.model?.loraTargets;
+    return has ? this.form.targets.filter((target) => has.includes(target)) : this.form.targets;
   });
 
-  /** σ and ε of the plan, or why there is none. */
-  readonly answer = $derived.by((): PlanAnswer | { problem: string } | null => {
-    if (!this.planner || !this.question) return null;
+  /** Parameters of the adapter; null while no model is loaded. */
+  readonly parameters = $derived(this.session.shape && loraParameters(this.session.shape, this.form.rank, this.targets));
+
+  /** What is asked of the accountant; null while there are no rows. */
+  readonly request = $derived.by((): PlanRequest | null => {
+    const { by, targetEpsilon, sigma, delta, logicalBatch, steps, clipNorm } = this.form;
+    const rows = this.data.rows?.trainRows ?? 0;
+    if (rows === 0) return null;
+    return {
+      rows,
+      // The engine draws at most every row: a larger batch would only be a wrong divisor.
+      expectedBatch: Math.min(logicalBatch, rows),
+      steps,
+      delta,
+      clipNorm,
+      goal: by === 'epsilon' ? { type: 'targetEpsilon', epsilon: targetEpsilon } : { type: 'noiseMultiplier', sigma },
+      earlier: [],
+      parameters: this.parameters,
+    };
+  });
+
+  /** σ, ε and advice of the plan, or why there is none. */
+  readonly answer = $derived.by((): PlanReply | { problem: string } | null => {
+    if (!this.planner || !this.request) return null;
     try {
-      return this.planner.answer(this.question);
+      return this.planner.plan(this.request);
     } catch (cause) {
       return { problem: cause instanceof Error ? cause.message : String(cause) };
     }
   });
 
-  readonly advice = $derived.by((): Advice[] => {
-    if (!this.question || !this.answer || 'problem' in this.answer) return [];
-    return adviseOn(this.question, this.answer, this.data.ledger?.epsilon ?? 0);
-  });
-
-  /** Projections that the loaded model has, of those chosen. */
-  readonly targets = $derived.by((): string[] => {
-    const has = this.session.model?.loraTargets;
-    return has ? this.form.targets.filter((target) => has.includes(target)) : this.form.targets;
+  /** ε along the planned run. */
+  readonly trace = $derived.by((): TracePoint[] => {
+    if (!this.planner || !this.request || !this.answer || 'problem' in this.answer) return [];
+    return this.planner.trace(this.request, this.answer);
   });
 
   readonly ready = $derived(this.answer !== null && !('problem' in this.answer) && this.targets.length > 0);
@@ -109,14 +121,14 @@ export class Plan {
       name,
       privacy: isPrivate
         ? {
-            noiseMultiplier: answer.sigma,
+            noiseMultiplier: answer.noiseMultiplier,
             clipNorm: form.clipNorm,
             delta: form.delta,
             budgetEpsilon: form.by === 'epsilon' ? form.targetEpsilon : answer.epsilon,
           }
         : null,
       steps: form.steps,
-      logicalBatch: form.logicalBatch,
+      logicalBatch: Math.min(form.logicalBatch, this.data.rows?.trainRows ?? form.logicalBatch),
       microBatch: form.microBatch,
       learningRate: form.learningRate,
       warmupSteps: form.warmupSteps,

@@ -2,6 +2,7 @@
 
 import { EngineClient, type EventHandler } from '../engine/client';
 import { demoModel, DEMO_NAME } from '../engine/demo';
+import { parseShape, type Shape } from '../engine/lora-size';
 import type { SourceFile } from '../engine/wire';
 import type { Command, DeviceChoice, DeviceReport, Event, ModelReport, WeightFormat } from '../protocol';
 import { keptSettings } from '../storage/keep';
@@ -19,6 +20,8 @@ export interface ModelChoice {
 export class Session {
   device = $state<DeviceReport | null>(null);
   model = $state<ModelReport | null>(null);
+  /** Sizes from the model's config.json. */
+  shape = $state.raw<Shape | null>(null);
   deviceChoice = $state<DeviceChoice>('auto');
   /** What the engine is doing; null when it is free. */
   job = $state<{ place: Place; label: string } | null>(null);
@@ -88,6 +91,7 @@ export class Session {
 
   async loadModel(choice: ModelChoice): Promise<void> {
     this.model = null;
+    this.shape = null;
     await this.run(
       'model',
       `Loading ${choice.name}`,
@@ -98,6 +102,7 @@ export class Session {
       choice.files,
     );
     this.#chosen = choice;
+    this.shape = await readShape(choice.files).catch(() => null);
     for (const step of this.afterModel) await step();
   }
 
@@ -117,4 +122,10 @@ export class Session {
     await keptSettings.save('device', choice).catch(() => {});
     await this.loadModel(model);
   }
+}
+
+async function readShape(files: SourceFile[]): Promise<Shape | null> {
+  const config = files.find((file) => file.name === 'config.json');
+  if (!config) return null;
+  return parseShape(config.kind === 'file' ? await config.file.text() : await (await fetch(config.url)).text());
 }

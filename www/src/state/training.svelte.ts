@@ -24,6 +24,7 @@ export class Training {
   asked = $state<'pause' | 'stop' | 'cancel' | null>(null);
 
   #record: StoredRun | null = null;
+  #stepsTaken = 0;
 
   constructor(
     readonly session: Session,
@@ -102,7 +103,8 @@ export class Training {
       await this.session.run('train', `Training ${name}`, command, (event) => this.#take(event), files);
     } finally {
       this.active = false;
-      const discard = this.asked === 'cancel';
+      // A run that the budget ended before its first step has learnt nothing worth keeping.
+      const discard = this.asked === 'cancel' || (this.end === 'budgetSpent' && this.#stepsTaken === 0);
       this.asked = null;
       await this.#settle(discard);
     }
@@ -157,6 +159,7 @@ export class Training {
         break;
       case 'trainEnded':
         this.end = event.end;
+        this.#stepsTaken = event.step;
         this.adapters.add(event.adapter);
         break;
     }
