@@ -130,6 +130,8 @@ fn package(root: &Path, module: &Module, built: &Path) -> Result<()> {
     bindgen
         .web(true)?
         .typescript(true)
+        .omit_default_module_path(false);
+    bindgen
         .remove_name_section(true)
         .remove_producers_section(true);
     bindgen
