@@ -60,7 +60,10 @@ export class Plan {
   });
 
   /** Parameters of the adapter; null while no model is loaded. */
-  readonly parameters = $derived(this.session.shape && loraParameters(this.session.shape, this.form.rank, this.targets));
+  readonly parameters = $derived.by((): number | null => {
+    const { shape } = this.session;
+    return shape && loraParameters(shape, this.form.rank, this.targets);
+  });
 
   /** What is asked of the accountant; null while there are no rows. */
   readonly request = $derived.by((): PlanRequest | null => {
