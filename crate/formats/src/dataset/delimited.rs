@@ -1,6 +1,6 @@
 //! CSV and TSV.
 
-use csv::{ReaderBuilder, StringRecord};
+use csv::{ReaderBuilder, StringRecord, Terminator};
 
 use super::source::{LineCounter, Source};
 use super::{Format, LineProblem, Table, detect, header};
@@ -18,7 +18,8 @@ struct Dialect {
 impl Dialect {
     fn of(source: &Source, format: Format) -> Self {
         match format {
-            // Tab-separated corpora hold stray quotes: where lines agree without quoting, trust them.
+            // Tab-separated corpora hold stray quotes: where all lines agree without quoting, trust
+            // them. (A file whose every quoted cell breaks its line between tabs is misread so.)
             Format::Tsv => Self {
                 delimiter: b'\t',
                 quoting: !same_tabs_everywhere(source),
@@ -185,6 +186,11 @@ fn reader(text: &str, dialect: Dialect) -> csv::Reader<&[u8]> {
         .flexible(true)
         .delimiter(dialect.delimiter)
         .quoting(dialect.quoting)
+        .terminator(if dialect.quoting {
+            Terminator::CRLF
+        } else {
+            Terminator::Any(b'\n')
+        })
         .from_reader(text.as_bytes())
 }
 
@@ -192,6 +198,19 @@ impl Iterator for Records<'_> {
     type Item = Record;
 
     fn next(&mut self) -> Option<Record> {
+        loop {
+            let record = self.any_record()?;
+            let blank = matches!(record.cells.as_slice(), [only] if only.trim().is_empty());
+            if !blank || !record.closed {
+                return Some(record);
+            }
+        }
+    }
+}
+
+impl Records<'_> {
+    /// The next record, blank lines included.
+    fn any_record(&mut self) -> Option<Record> {
         let mut record = StringRecord::new();
         let from = self.base + self.reader.position().byte() as usize;
         // Text in memory, any number of cells: reading cannot fail.
@@ -204,20 +223,31 @@ impl Iterator for Records<'_> {
         let blank = raw.len() - raw.trim_start_matches(['\r', '\n']).len();
         let start = from + blank;
         let raw = &raw[blank..];
-        let next_line = raw.find('\n').map_or(end, |i| start + i + 1);
-        let cells = record.iter();
+        let Dialect { delimiter, quoting } = self.dialect;
+        let cells: Vec<String> = if quoting {
+            record.iter().map(str::to_owned).collect()
+        } else {
+            // Lines end at `\n` here, so that of Windows leave a `\r`.
+            let last = record.len().saturating_sub(1);
+            let trim = |i, cell: &'_ str| {
+                unquoted(if i == last {
+                    cell.trim_end_matches('\r')
+                } else {
+                    cell
+                })
+            };
+            record
+                .iter()
+                .enumerate()
+                .map(|(i, cell)| trim(i, cell))
+                .collect()
+        };
         Some(Record {
             line: self.lines.line(start),
-            cells: if self.dialect.quoting {
-                cells.map(str::to_owned).collect()
-            } else {
-                cells.map(unquoted).collect()
-            },
-            next_line,
+            cells,
+            next_line: raw.find('\n').map_or(end, |i| start + i + 1),
             end,
-            closed: !self.dialect.quoting
-                || end < self.text.len()
-                || is_closed(raw, self.dialect.delimiter),
+            closed: !quoting || end < self.text.len() || is_closed(raw, delimiter),
         })
     }
 }

@@ -107,13 +107,13 @@ fn read_list(rows: &mut RowsBuilder, text: &str, start: usize) {
                 element(rows, lines.line(at), raw.get());
                 at += values.byte_offset();
             }
-            Some(Err(error)) => {
-                let line = lines.line(at) + error.line().saturating_sub(1) as u32;
-                rows.problem(line, "damaged JSON; this entry is left out");
+            Some(Err(_)) => {
+                // The parser may notice far below; the entry's own start is what one looks for.
+                let line = lines.line(at);
+                rows.problem(line, "damaged JSON; the entry that starts here is left out");
                 let Some(next) = next_element(rest) else {
                     return;
                 };
-                // The parser may have read to the end before it noticed.
                 budget = budget.saturating_sub(rest.len());
                 if budget == 0 {
                     rows.problem(line, "too much of the file is damaged; reading stops here");

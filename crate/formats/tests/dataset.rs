@@ -1,0 +1,454 @@
+//! Data files: every format, their usual damage, and round trips.
+
+use proptest::prelude::*;
+use serde_json::json;
+use vaultlab_formats::dataset::{DatasetError, Format, Table, guess_columns, read_table};
+
+fn read(text: &str, name: Option<&str>) -> Table {
+    read_table(text.as_bytes(), name).unwrap_or_else(|e| panic!("{name:?}: {e}"))
+}
+
+fn rows<const N: usize>(table: &Table) -> Vec<[&str; N]> {
+    table
+        .rows
+        .iter()
+        .map(|row| std::array::from_fn(|i| row[i].as_str()))
+        .inspect(|_| assert_eq!(table.columns.len(), N))
+        .collect()
+}
+
+fn lines(table: &Table) -> Vec<u32> {
+    table.problems.iter().map(|p| p.line).collect()
+}
+
+fn guess(table: &Table) -> (Option<String>, String) {
+    let guess = guess_columns(table).unwrap();
+    (guess.prompt, guess.response)
+}
+
+fn some(name: &str) -> Option<String> {
+    Some(name.to_owned())
+}
+
+#[test]
+fn a_json_list_of_objects() {
+    let text = r#"[
+  {"instruction": "Answer this question truthfully", "input": "What is X?", "output": "Y \"quoted\"\n\u00e9"},
+  {"instruction": "Answer this question truthfully", "input": "What is Z?", "output": null, "score": 1.50},
+  {"output": {"a": [1, 2]}, "extra": true}
+]"#;
+    let table = read(text, Some("cards.json"));
+    assert_eq!(table.format, Format::Json);
+    assert_eq!(
+        table.columns,
+        ["instruction", "input", "output", "score", "extra"]
+    );
+    assert_eq!(table.rows[0][2], "Y \"quoted\"\né");
+    assert_eq!(
+        table.rows[1],
+        [
+            "Answer this question truthfully",
+            "What is Z?",
+            "",
+            "1.50",
+            ""
+        ]
+    );
+    assert_eq!(table.rows[2], ["", "", r#"{"a": [1, 2]}"#, "", "true"]);
+    assert!(table.problems.is_empty());
+    assert_eq!(read(text, None), table, "pasted");
+    assert_eq!(read(text, Some("cards.jsonl")), table, "a wrong ending");
+}
+
+#[test]
+fn lists_inside_a_document() {
+    let expected = [["q", "a"], ["r", "b"]];
+    for text in [
+        r#"{"version": 1, "data": [{"question": "q", "answer": "a"}, {"question": "r", "answer": "b"}]}"#,
+        r#"{"features": [], "rows": [{"row_idx": 0, "row": {"question": "q", "answer": "a"}, "truncated_cells": []},
+            {"row_idx": 1, "row": {"question": "r", "answer": "b"}, "truncated_cells": []}], "num_rows_total": 2}"#,
+        r#"{"rows": [{"row": {"question": "q", "answer": "a"}}, {"row": {"question": "r", "answer": "b"}}]}"#,
+        r#"{"my cards": [{"question": "q", "answer": "a"}, {"question": "r", "answer": "b"}]}"#,
+    ] {
+        let table = read(text, Some("x.json"));
+        assert_eq!(table.columns, ["question", "answer"], "{text}");
+        assert_eq!(rows::<2>(&table), expected);
+    }
+    let single = read(r#"{"question": "q", "answer": "a"}"#, None);
+    assert_eq!(rows::<2>(&single), [["q", "a"]]);
+}
+
+#[test]
+fn json_lines() {
+    let text = "{\"prompt\": \"p1\", \"completion\": \"c1\"}\r\n\r\n{\"prompt\": \"p2\", \"completion\": \"c2\"}\r\n";
+    for name in [None, Some("x.jsonl"), Some("x.json"), Some("x.txt")] {
+        let table = read(text, name);
+        assert_eq!(table.format, Format::Jsonl, "{name:?}");
+        assert_eq!(rows::<2>(&table), [["p1", "c1"], ["p2", "c2"]]);
+    }
+    let lists = read("[\"a\", \"b\"]\n[\"c\", \"d\"]\n", None);
+    assert_eq!(
+        (lists.format, rows::<2>(&lists)),
+        (Format::Jsonl, vec![["a", "b"], ["c", "d"]])
+    );
+}
+
+#[test]
+fn mangled_json_lines_are_problems_by_number() {
+    let text = "{\"q\": \"1\", \"a\": \"secret\"}\n{\"q\": \"2\", \"a\": \"secret\n\n17\n{\"q\": \"3\", \"a\": \"x\"}\n{\"q\": \"\\ud800\", \"a\": \"x\"}\n{}\n";
+    let table = read(text, Some("x.jsonl"));
+    assert_eq!(table.rows.len(), 2);
+    assert_eq!(lines(&table), [2, 4, 6, 7]);
+    assert!(table.problems.iter().all(|p| !p.message.contains("secret")));
+    let first_bad = read(&format!("{{\"q\": \n{text}"), None);
+    assert_eq!((first_bad.format, first_bad.rows.len()), (Format::Jsonl, 2));
+}
+
+#[test]
+fn a_mangled_entry_of_a_list_costs_only_itself() {
+    let good = |n: u32| format!("{{\"q\": \"question {n}\", \"a\": \"answer {n}\"}}");
+    let bad = [
+        "{\"q\": \"no end, \"a\": \"x\"}",
+        "{\"q\": \"missing comma\" \"a\": \"x\"}",
+        "{\"q\": \"unclosed\", \"a\": [1, 2",
+        "{\"q\": \"unclosed\", \"a\": \"x\"",
+        "{q: 1}",
+        "nonsense",
+        "42",
+    ];
+    for bad in bad {
+        let pretty = format!(
+            "[\n  {},\n  {bad},\n  {},\n  {}\n]\n",
+            good(1),
+            good(2),
+            good(3)
+        );
+        let table = read(&pretty, Some("x.json"));
+        assert_eq!(rows::<2>(&table).len(), 3, "{bad}");
+        assert_eq!(table.problems[0].line, 3, "{bad}");
+        let dense = format!("[{},{bad},{},{}]", good(1), good(2), good(3));
+        let table = read(&dense, Some("x.json"));
+        assert!(table.rows.len() >= 2, "{bad}");
+        assert_eq!(table.problems[0].line, 1);
+        let wrapped = read(&format!("{{\"data\": {pretty}}}"), Some("x.json"));
+        if bad.ends_with("[1, 2") {
+            // The document's own brackets close the entry; what is missing shows at the end.
+            assert_eq!(wrapped.problems.len(), 1);
+        } else {
+            assert_eq!(wrapped.rows, read(&pretty, Some("x.json")).rows, "{bad}");
+        }
+    }
+}
+
+#[test]
+fn a_list_cut_off_keeps_what_is_whole() {
+    let text =
+        "[\n{\"q\": \"1\", \"a\": \"x\"},\n{\"q\": \"2\", \"a\": \"x\"},\n{\"q\": \"3\", \"a";
+    let table = read(text, Some("x.json"));
+    assert_eq!(rows::<2>(&table), [["1", "x"], ["2", "x"]]);
+    assert_eq!(table.problems.first().unwrap().line, 4);
+}
+
+#[test]
+fn csv_with_quotes_newlines_and_bom() {
+    let text = "\u{feff}question,answer\r\n\"a, \"\"b\"\"\",\"line 1\nline 2\"\r\n\r\nplain,\r\n";
+    let table = read(text, Some("x.csv"));
+    assert_eq!(table.format, Format::Csv);
+    assert_eq!(table.columns, ["question", "answer"]);
+    assert_eq!(
+        rows::<2>(&table),
+        [["a, \"b\"", "line 1\nline 2"], ["plain", ""]]
+    );
+    assert_eq!(read(text, None), table, "pasted");
+    let semicolons = read("question;answer\na, b;c\n", Some("x.csv"));
+    assert_eq!(rows::<2>(&semicolons), [["a, b", "c"]]);
+}
+
+#[test]
+fn mangled_csv_lines_are_problems_by_number() {
+    let text = "question,answer\nq1,a1\nq2\nq3,a3,extra\n\nq4,a4\n\"q5,a5\nq6,a6\nq7,a7\n";
+    let table = read(text, Some("x.csv"));
+    assert_eq!(
+        rows::<2>(&table),
+        [["q1", "a1"], ["q4", "a4"], ["q6", "a6"], ["q7", "a7"]]
+    );
+    assert_eq!(lines(&table), [3, 4, 7]);
+    assert_eq!(table.problems[2].message, "a quoted cell is not closed");
+    // A quote that a later one happens to close swallows lines; they are taken up again.
+    let text = "question,answer\n\"q1,a1\nq2,a2\nq3,\"a3\"\nq4,a4\n";
+    let table = read(text, Some("x.csv"));
+    assert_eq!(
+        rows::<2>(&table),
+        [["q2", "a2"], ["q3", "a3"], ["q4", "a4"]]
+    );
+    assert_eq!(lines(&table), [2]);
+}
+
+#[test]
+fn a_header_decides_even_if_most_rows_are_mangled() {
+    let table = read("question,answer\na,b,c\nd,e,f\ng,h\n", Some("x.csv"));
+    assert_eq!(
+        (table.columns.len(), rows::<2>(&table)),
+        (2, vec![["g", "h"]])
+    );
+    assert_eq!(lines(&table), [2, 3]);
+}
+
+#[test]
+fn headers_are_told_from_data() {
+    let none = read(
+        "What is the heart?,A muscle that pumps blood.\nWhat is the lung?,An organ.\n",
+        Some("x.csv"),
+    );
+    assert_eq!(none.columns, ["column 1", "column 2"]);
+    assert_eq!(none.rows.len(), 2);
+    let unknown = read(
+        "stem,key\nWhat is the heart made of?,muscle tissue\n",
+        Some("x.csv"),
+    );
+    assert_eq!(unknown.columns, ["stem", "key"]);
+    let odd = read("id,,answer,answer\n1,x,y,z\n", Some("x.csv"));
+    assert_eq!(odd.columns, ["id", "column 2", "answer", "answer (2)"]);
+}
+
+#[test]
+fn mtnt_has_no_header() {
+    let text = "0\tI \"love this\tJ'adore \"ça\n1\t\"quoted whole\"\tentre \"\"guillemets\n2\tYes.\tOui.\n";
+    for name in [Some("train.en-fr.tsv"), None] {
+        let table = read(text, name);
+        assert_eq!(table.format, Format::Tsv);
+        assert_eq!(table.columns, ["id", "source", "target"]);
+        assert_eq!(table.rows[0], ["0", "I \"love this", "J'adore \"ça"]);
+        assert_eq!(table.rows[1], ["1", "quoted whole", "entre \"\"guillemets"]);
+        assert_eq!(guess(&table), (some("source"), "target".into()));
+    }
+}
+
+#[test]
+fn tsv_with_quoted_cells_over_lines() {
+    let table = read(
+        "question\tanswer\n\"two\nlines\"\t\"a\tb\"\nq\ta\n",
+        Some("x.tsv"),
+    );
+    assert_eq!(rows::<2>(&table), [["two\nlines", "a\tb"], ["q", "a"]]);
+}
+
+#[test]
+fn plain_text_by_line_or_paragraph() {
+    let by_line = read("First, a note.\r\nSecond one\r\n", Some("notes.txt"));
+    assert_eq!(
+        (by_line.format, rows::<1>(&by_line)),
+        (Format::Text, vec![["First, a note."], ["Second one"]])
+    );
+    let paragraphs = read("one\ntwo\n\n  \nthree\n", None);
+    assert_eq!(rows::<1>(&paragraphs), [["one\ntwo"], ["three"]]);
+    assert_eq!(guess(&paragraphs), (None, "text".into()));
+    let bracket = read("[Intro] A song\nSecond line\n", None);
+    assert_eq!(bracket.format, Format::Text);
+}
+
+#[test]
+fn files_that_are_no_text_are_refused() {
+    let error = |bytes: &[u8]| read_table(bytes, Some("x.csv")).unwrap_err();
+    assert_eq!(error(b""), DatasetError::Empty);
+    assert_eq!(error(b"\xEF\xBB\xBF \r\n"), DatasetError::Empty);
+    assert_eq!(
+        error(b"q,a\nx,caf\xE9\n"),
+        DatasetError::NotUtf8 { line: 2 }
+    );
+    for bytes in [
+        &b"PK\x03\x04abc"[..],
+        b"PAR1abc",
+        b"\x1F\x8Babc",
+        b"%PDF-1.4",
+        b"\xFF\xFEa\0",
+        b"ab\0cd",
+    ] {
+        assert!(matches!(error(bytes), DatasetError::Binary { .. }));
+    }
+    let error = read_table(b"[1, 2]", Some("x.json")).unwrap_err();
+    assert!(
+        error.to_string().starts_with("no row could be read"),
+        "{error}"
+    );
+    assert!(matches!(
+        read_table(b"question,answer\n", Some("x.csv")),
+        Err(DatasetError::NoRows { .. })
+    ));
+}
+
+#[test]
+fn columns_are_guessed_by_name_and_content() {
+    let table = |columns: &[&str], rows: &[&[&str]]| {
+        let line = |cells: &[&str]| {
+            cells
+                .iter()
+                .map(|c| format!("\"{c}\""))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let all: Vec<String> = std::iter::once(columns)
+            .chain(rows.iter().copied())
+            .map(line)
+            .collect();
+        read(&all.join("\n"), Some("x.csv"))
+    };
+    let flashcards = table(
+        &["instruction", "input", "output"],
+        &[
+            &["Answer this truthfully", "What is A?", "B"],
+            &["Answer this truthfully", "What is C?", "D"],
+        ],
+    );
+    assert_eq!(guess(&flashcards), (some("input"), "output".into()));
+    let alpaca = table(
+        &["instruction", "input", "output"],
+        &[
+            &["Name a colour", "", "Red"],
+            &["Add", "1 and 2", "3"],
+            &["Sing", "", "La"],
+        ],
+    );
+    assert_eq!(guess(&alpaca), (some("instruction"), "output".into()));
+    let dolly = table(
+        &["instruction", "context", "response", "category"],
+        &[
+            &["Who?", "", "Me", "qa"],
+            &["Why?", "Some text", "So", "qa"],
+        ],
+    );
+    assert_eq!(guess(&dolly), (some("instruction"), "response".into()));
+    let unknown = table(
+        &["n", "stem", "category", "explanation"],
+        &[
+            &[
+                "1",
+                "a longer question here",
+                "x",
+                "an even longer explanation here",
+            ],
+            &["2", "b b b", "y", "c c c c"],
+        ],
+    );
+    assert_eq!(guess(&unknown), (some("stem"), "explanation".into()));
+    let case = table(
+        &["ID", "Question", "Answer"],
+        &[&["1", "q", "a"], &["2", "r", "b"]],
+    );
+    assert_eq!(guess(&case), (some("Question"), "Answer".into()));
+}
+
+#[test]
+fn hostile_files_are_read_in_bounded_time() {
+    // Each of these makes a reader that goes back on every problem take time quadratic in its length.
+    let unclosed_lists = format!("[{}", "{\"a\": [\n".repeat(30_000));
+    let unclosed_quotes = format!("question,answer\n{}", "\"a,b\nc\"d,\"e\n".repeat(30_000));
+    let many_columns: String = (0..3000)
+        .map(|i| format!("{{\"k{i}\": 1, \"j{i}\": 2}}\n"))
+        .collect();
+    let start = std::time::Instant::now();
+    let _ = read_table(unclosed_lists.as_bytes(), Some("x.json"));
+    let _ = read_table(unclosed_quotes.as_bytes(), Some("x.csv"));
+    let table = read(&many_columns, Some("x.jsonl"));
+    assert!(table.columns.len() <= 256);
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
+const SAMPLES: [(&str, &str); 6] = [
+    (
+        "x.json",
+        "[\n {\"q\": \"a\\u00e9\", \"a\": [1, {\"b\": null}]},\n {\"q\": \"c\", \"a\": \"d\"}\n]",
+    ),
+    (
+        "x.json",
+        "{\"data\": [{\"q\": \"a\", \"a\": \"b\"}, {\"q\": \"c\", \"a\": \"d\"}]}",
+    ),
+    (
+        "x.jsonl",
+        "{\"q\": \"a\", \"a\": \"b\"}\n{\"q\": \"c\", \"a\": \"d\"}\n",
+    ),
+    ("x.csv", "question,answer\n\"a\",\"b\nc\"\nd,\"e\"\"f\"\n"),
+    ("x.tsv", "1\ta\tb\n2\tc\t\"d\"\n"),
+    ("x.txt", "a\nb\n\nc\n"),
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn random_bytes_never_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        name in prop::sample::select(vec![None, Some("x.csv"), Some("x.tsv"), Some("x.json"), Some("x.txt")]),
+    ) {
+        let _ = read_table(&bytes, name);
+    }
+
+    #[test]
+    fn text_of_delimiters_never_panics(
+        text in r#"[\[\]{}":,;a1é \t\r\n\\]{0,80}"#,
+        name in prop::sample::select(vec![None, Some("x.csv"), Some("x.tsv"), Some("x.json"), Some("x.txt")]),
+    ) {
+        if let Ok(table) = read_table(text.as_bytes(), name) {
+            let count = text.lines().count() as u32 + 1;
+            prop_assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
+            prop_assert!(table.problems.iter().all(|p| (1..=count).contains(&p.line)));
+            prop_assert!(guess_columns(&table).is_some());
+        }
+    }
+
+    #[test]
+    fn damaged_files_never_panic(
+        sample in prop::sample::select(SAMPLES.to_vec()),
+        at in any::<prop::sample::Index>(),
+        byte: u8,
+        cut: bool,
+    ) {
+        let (name, text) = sample;
+        let mut bytes = text.as_bytes().to_vec();
+        let at = at.index(bytes.len());
+        if cut { bytes.truncate(at) } else { bytes[at] = byte }
+        let _ = read_table(&bytes, Some(name));
+        let _ = read_table(&bytes, None);
+    }
+
+    /// What the csv crate writes comes back, whatever the cells hold.
+    #[test]
+    fn csv_round_trips(
+        cells in prop::collection::vec(prop::array::uniform2("[a-z\",;\t\n\r é]{1,12}"), 1..8),
+        tabs: bool,
+    ) {
+        let mut writer = csv::WriterBuilder::new()
+            .delimiter(if tabs { b'\t' } else { b',' })
+            .from_writer(Vec::new());
+        writer.write_record(["question", "answer"]).unwrap();
+        // A tab and a line break in one cell can make lines that agree without quoting.
+        let cells: Vec<[String; 2]> = cells
+            .into_iter()
+            .map(|row| if tabs { row.map(|cell| cell.replace('\t', " ")) } else { row })
+            .collect();
+        for row in &cells {
+            writer.write_record(row).unwrap();
+        }
+        let bytes = writer.into_inner().unwrap();
+        let table = read_table(&bytes, Some(if tabs { "x.tsv" } else { "x.csv" })).unwrap();
+        prop_assert_eq!(&table.problems, &vec![]);
+        let expected: Vec<Vec<String>> = cells.iter().map(|row| row.to_vec()).collect();
+        prop_assert_eq!(table.rows, expected);
+    }
+
+    #[test]
+    fn json_round_trips(cells in prop::collection::vec(prop::array::uniform2("\\PC{1,12}"), 1..8), lines: bool) {
+        let objects: Vec<_> = cells.iter().map(|[q, a]| json!({"answer": a, "question": q})).collect();
+        let text = if lines {
+            objects.iter().map(|o| o.to_string() + "\n").collect()
+        } else {
+            serde_json::to_string_pretty(&objects).unwrap()
+        };
+        let table = read_table(text.as_bytes(), Some("x.json")).unwrap();
+        prop_assert_eq!(&table.problems, &vec![]);
+        let column = |name: &str| table.columns.iter().position(|c| c == name).unwrap();
+        let (q, a) = (column("question"), column("answer"));
+        let found: Vec<[String; 2]> = table.rows.iter().map(|r| [r[q].clone(), r[a].clone()]).collect();
+        prop_assert_eq!(found, cells);
+    }
+}
