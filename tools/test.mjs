@@ -1,4 +1,5 @@
 // `npm test`: sets up what the tests need, runs all of them, cheap ones first, and sums up.
+// `npm test -- page protocol` runs only the stages with one of these words in their names.
 
 import { main, runAndRead } from './process.mjs';
 import { setUpTests } from './setup.mjs';
@@ -53,12 +54,25 @@ function duration(seconds) {
   return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
 }
 
+/** True when no words are given on the command line, or one of them is in the stage's name. */
+function isWanted({ name }) {
+  const words = process.argv.slice(2);
+  return words.length === 0 || words.some((word) => name.toLowerCase().includes(word.toLowerCase()));
+}
+
 await main(async () => {
   const begun = performance.now();
   setUpTests();
 
+  const wanted = stages().filter(isWanted);
+  if (wanted.length === 0)
+    throw new Error(
+      `No such stage; there are: ${stages()
+        .map(({ name }) => name)
+        .join(', ')}.`,
+    );
   const outcomes = new Map();
-  for (const stage of stages()) {
+  for (const stage of wanted) {
     const start = performance.now();
     const outcome = await runStage(stage, outcomes);
     outcomes.set(stage.name, { ...outcome, cheap: stage.cheap, seconds: (performance.now() - start) / 1000 });
