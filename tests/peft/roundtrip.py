@@ -96,8 +96,9 @@ def peft_to_vaultlab(vaultlab: VaultLab, ids: list[int], base: torch.Tensor, fol
 
 def vaultlab_to_peft(vaultlab: VaultLab, data: Path, ids: list[int], base: torch.Tensor, folder: Path, report: Report) -> None:
     adapter = folder / f"trained-{vaultlab.device}"
-    options = ["--data", data, "--target-epsilon", 8, "--delta", 1e-5, "--steps", 3, "--batch", 16, "--learning-rate", 0.01]
-    vaultlab.run("finetune", *options, "--out", adapter)
+    plan = ["--target-epsilon", 8, "--delta", 1e-5, "--steps", 3, "--batch", 16, "--warmup", 0, "--learning-rate", 0.01]
+    # A ledger of its own: the one in the user's home folder must not learn of tests.
+    vaultlab.run("finetune", "--data", data, *plan, "--ledger", folder / "ledger", "--out", adapter)
     model = PeftModel.from_pretrained(load_base(vaultlab.model), adapter).eval()
     ours = vaultlab.logits(ids, adapter, folder)
     report.compare(f"VaultLab to PEFT, {vaultlab.device}, trained privately", ours, reference_logits(model, ids), base)
