@@ -158,8 +158,8 @@ export class Engine {
   }
 
   async #spent() {
-    const bytes = await this.#host.loadLedger(this.#rows.fingerprint);
-    return bytes ? JSON.parse(new TextDecoder().decode(bytes)).steps : 0;
+    const records = await this.#host.loadLedger(this.#rows.fingerprint);
+    return records.reduce((steps, bytes) => steps + JSON.parse(new TextDecoder().decode(bytes)).steps, 0);
   }
 
   async train({ run }, emit) {
@@ -188,7 +188,7 @@ export class Engine {
         end = this.#asked === 'pause' ? 'paused' : 'stopped';
         break;
       }
-      if (run.privacy) await this.#host.saveLedger(this.#rows.fingerprint, encode({ steps: spent + 1 }));
+      if (run.privacy) await this.#host.saveLedger(this.#rows.fingerprint, 'only-session', encode({ steps: spent + 1 }));
       await wait(TICK * 4);
       step += 1;
       emit({

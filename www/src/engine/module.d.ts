@@ -14,9 +14,10 @@ export interface ByteSource {
 export interface Host {
   /** Sends an event; `bytes` holds the files that travel beside it. */
   emit(reply: Reply, bytes: Uint8Array[] | null): void;
-  loadLedger(fingerprint: string): Promise<Uint8Array | null>;
-  /** Resolves only once the ledger is on disk: a step may not be taken before its charge is kept. */
-  saveLedger(fingerprint: string, bytes: Uint8Array): Promise<void>;
+  /** The records of all sessions that charged these rows; empty if there are none. */
+  loadLedger(fingerprint: string): Promise<Uint8Array[]>;
+  /** Replaces one session's record. Resolves only once it is on disk: a step may not be taken before its charge is kept. */
+  saveLedger(fingerprint: string, session: string, record: Uint8Array): Promise<void>;
   saveCheckpoint(bytes: Uint8Array): Promise<void>;
 }
 

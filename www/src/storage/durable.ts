@@ -4,12 +4,14 @@
 import { database, type Schema } from './database';
 import type { StoreNames } from 'idb';
 
-export async function loadLedger(fingerprint: string): Promise<Uint8Array | null> {
-  return (await (await database()).get('ledgers', fingerprint)) ?? null;
+/** Every session's record of what it charged to these rows. Sessions write under keys of their own, so that two tabs
+ *  cannot overwrite each other's charges. */
+export async function loadLedger(fingerprint: string): Promise<Uint8Array[]> {
+  return (await database()).getAll('ledgers', IDBKeyRange.bound(`${fingerprint}/`, `${fingerprint}/\uffff`));
 }
 
-export function saveLedger(fingerprint: string, bytes: Uint8Array): Promise<void> {
-  return putStrict('ledgers', fingerprint, bytes);
+export function saveLedger(fingerprint: string, session: string, record: Uint8Array): Promise<void> {
+  return putStrict('ledgers', `${fingerprint}/${session}`, record);
 }
 
 export function saveCheckpoint(bytes: Uint8Array): Promise<void> {

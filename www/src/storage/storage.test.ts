@@ -21,13 +21,15 @@ const run: StoredRun = {
   savedAt: 1,
 };
 
-it('keeps one ledger for each data set', async () => {
-  expect(await loadLedger('rows-a')).toBeNull();
-  await saveLedger('rows-a', Uint8Array.of(1, 2));
-  await saveLedger('rows-b', Uint8Array.of(3));
-  await saveLedger('rows-a', Uint8Array.of(1, 2, 9));
-  expect(await loadLedger('rows-a')).toEqual(Uint8Array.of(1, 2, 9));
-  expect(await loadLedger('rows-b')).toEqual(Uint8Array.of(3));
+it('keeps the records of every session, by data set', async () => {
+  expect(await loadLedger('rows-a')).toEqual([]);
+  await saveLedger('rows-a', 'session-1', Uint8Array.of(1, 2));
+  await saveLedger('rows-b', 'session-1', Uint8Array.of(3));
+  await saveLedger('rows-a', 'session-1', Uint8Array.of(1, 2, 9));
+  await saveLedger('rows-a', 'session-2', Uint8Array.of(4));
+  expect(await loadLedger('rows-a')).toEqual([Uint8Array.of(1, 2, 9), Uint8Array.of(4)]);
+  expect(await loadLedger('rows-b')).toEqual([Uint8Array.of(3)]);
+  expect(await loadLedger('rows')).toEqual([]);
 });
 
 it('asks for strict durability, and resolves only when the transaction is complete', async () => {
@@ -39,7 +41,7 @@ it('asks for strict durability, and resolves only when the transaction is comple
     void opened.done.then(() => (completed = true));
     return opened;
   }) as never);
-  await saveLedger('rows', Uint8Array.of(1));
+  await saveLedger('rows', 'session', Uint8Array.of(1));
   expect(completed).toBe(true);
   expect(transaction.mock.calls).toEqual([['ledgers', 'readwrite', { durability: 'strict' }]]);
   transaction.mockRestore();
@@ -47,11 +49,11 @@ it('asks for strict durability, and resolves only when the transaction is comple
 
 it('fails when a ledger cannot be written', async () => {
   const unclonable = (() => 0) as unknown as Uint8Array;
-  await expect(saveLedger('rows', unclonable)).rejects.toThrow();
+  await expect(saveLedger('rows', 'session', unclonable)).rejects.toThrow();
 });
 
 it('drops run and checkpoint together, and never the ledger', async () => {
-  await saveLedger('abc', Uint8Array.of(7));
+  await saveLedger('abc', 'session', Uint8Array.of(7));
   await saveCheckpoint(Uint8Array.of(1));
   await keptRun.save(run);
   expect(await keptRun.load()).toEqual(run);
@@ -59,7 +61,7 @@ it('drops run and checkpoint together, and never the ledger', async () => {
   await keptRun.forget();
   expect(await keptRun.load()).toBeNull();
   expect(await keptRun.checkpoint()).toBeNull();
-  expect(await loadLedger('abc')).toEqual(Uint8Array.of(7));
+  expect(await loadLedger('abc')).toEqual([Uint8Array.of(7)]);
 });
 
 it('keeps adapters by name and settings by key', async () => {
@@ -74,10 +76,10 @@ it('keeps adapters by name and settings by key', async () => {
 });
 
 it('forgets rows without touching what they spent', async () => {
-  await saveLedger('abc', Uint8Array.of(7));
+  await saveLedger('abc', 'session', Uint8Array.of(7));
   await keptRows.save({ fileName: 'rows.csv', file: new Blob(['a,b']), settings: null, savedAt: 3 });
   expect((await keptRows.load())?.fileName).toBe('rows.csv');
   await keptRows.forget();
   expect(await keptRows.load()).toBeNull();
-  expect(await loadLedger('abc')).not.toBeNull();
+  expect(await loadLedger('abc')).toHaveLength(1);
 });
