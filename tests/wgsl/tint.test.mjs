@@ -12,9 +12,9 @@ import { after, test } from 'node:test';
 
 import { create } from 'webgpu';
 
-import { targetDirectory } from '../../tools/target-directory.mjs';
+import { root } from '../../tools/process.mjs';
 
-const folder = path.join(targetDirectory(), 'wgsl');
+const folder = path.join(root, 'target/wgsl');
 const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.wgsl')) : [];
 
 let gpu = create(['backend=null']);
