@@ -248,6 +248,15 @@ fn plain_text_by_line_or_paragraph() {
 }
 
 #[test]
+fn a_wrong_ending_is_forgiven() {
+    assert_eq!(
+        read("1\ta\tb\n2\tc\td\n", Some("x.json")).format,
+        Format::Tsv
+    );
+    assert_eq!(read("just a note", Some("x.jsonl")).format, Format::Text);
+}
+
+#[test]
 fn files_that_are_no_text_are_refused() {
     let error = |bytes: &[u8]| read_table(bytes, Some("x.csv")).unwrap_err();
     assert_eq!(error(b""), DatasetError::Empty);
@@ -331,6 +340,11 @@ fn columns_are_guessed_by_name_and_content() {
         ],
     );
     assert_eq!(guess(&unknown), (some("stem"), "explanation".into()));
+    let labelled = table(
+        &["label", "text"],
+        &[&["good", "A text."], &["bad", "Another text."]],
+    );
+    assert_eq!(guess(&labelled), (None, "text".into()));
     let case = table(
         &["ID", "Question", "Answer"],
         &[&["1", "q", "a"], &["2", "r", "b"]],

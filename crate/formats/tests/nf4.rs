@@ -123,6 +123,76 @@ fn a_checkpoint_quantised_by_bitsandbytes_reads_as_its_dequantised_weights() {
     assert_eq!(plain, None, "embeddings are not quantised");
 }
 
+/// The stored bytes are those we compute from the checkpoint that was quantised.
+#[test]
+fn quantising_a_checkpoint_gives_what_bitsandbytes_stored() {
+    let base = Tensors::open("models/vaultgemma/model.safetensors");
+    let double = Tensors::open("quant/vaultgemma_bnb4/model.safetensors");
+    let plain = Tensors::open("quant/vaultgemma_bnb4_nodq/model.safetensors");
+    let mut compared = 0;
+    for tensor in base.header.tensors() {
+        let name = &tensor.name;
+        let stored = read_bnb(&double.header, &double.file, name).unwrap();
+        let Some(Stored4Bit::Double(stored)) = stored else {
+            continue;
+        };
+        let (shape, values) = (base.shape(name), base.f32(name));
+        let ours = Nf4Tensor::quantize(&shape, &values).unwrap();
+        assert_eq!(
+            (&ours.shape, &ours.packed, &ours.absmax),
+            (&stored.shape, &stored.packed, &stored.absmax)
+        );
+        let mut quantizer = Nf4Quantizer::new(&shape).unwrap();
+        quantizer.push(&values).unwrap();
+        let ours = Stored4Bit::Plain(quantizer.finish_plain().unwrap());
+        assert_eq!(
+            read_bnb(&plain.header, &plain.file, name).unwrap(),
+            Some(ours),
+            "{name}"
+        );
+        compared += 1;
+    }
+    assert_eq!(compared, 14);
+}
+
+/// A part cut off, replaced or missing is an error, never a panic or a wrong tensor.
+#[test]
+fn damaged_bitsandbytes_tensors_are_refused() {
+    let model = Tensors::open("quant/vaultgemma_bnb4/model.safetensors");
+    let name = "model.layers.0.mlp.down_proj.weight";
+    for part in ["quant_map", "nested_quant_map"] {
+        let mut file = model.file.clone();
+        let range = &model
+            .header
+            .tensor(&format!("{name}.{part}"))
+            .unwrap()
+            .range;
+        file[range.start as usize + 3] ^= 1;
+        let error = read_bnb(&model.header, &file, name).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    let state = model
+        .header
+        .tensor(&format!("{name}{}", QuantState::SUFFIX))
+        .unwrap();
+    let start = state.range.start as usize;
+    for (at, byte) in [(0, b'['), (17, b'x')] {
+        let mut file = model.file.clone();
+        file[start + at] = byte;
+        assert!(read_bnb(&model.header, &file, name).is_err());
+    }
+    let json = String::from_utf8(model.bytes(&state.name).to_vec()).unwrap();
+    let mut file = model.file.clone();
+    let shorter = json.replace("[32, 48]", "[32, 47]");
+    file[start..start + json.len()].copy_from_slice(shorter.as_bytes());
+    assert!(
+        read_bnb(&model.header, &file, name)
+            .unwrap_err()
+            .to_string()
+            .contains("packed")
+    );
+}
+
 #[test]
 fn impossible_input_is_refused() {
     assert_eq!(

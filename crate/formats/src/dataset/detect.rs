@@ -14,12 +14,15 @@ pub(super) fn detect(source: &Source, file_name: Option<&str>) -> Format {
     match extension.as_deref() {
         Some("csv") => return Format::Csv,
         Some("tsv" | "tab") => return Format::Tsv,
-        // Both endings are used for both formats.
-        Some("json" | "jsonl" | "ndjson") => return json_or_jsonl(source),
         _ => {}
     }
     let text = source.text.trim_start();
-    if text.starts_with('{') || starts_like_json_list(text) {
+    // `.json` and `.jsonl` are used for both formats, and `.json` for files that are neither.
+    let named_json = matches!(extension.as_deref(), Some("json" | "jsonl" | "ndjson"));
+    if text.starts_with('{')
+        || starts_like_json_list(text)
+        || named_json && text.starts_with(['[', '"'])
+    {
         return json_or_jsonl(source);
     }
     if tabs_a_line(source).is_some() {

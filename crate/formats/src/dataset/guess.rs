@@ -56,6 +56,8 @@ pub fn guess_columns(table: &Table) -> Option<ColumnGuess> {
     let prompt = named(table, &PROMPTS, response);
     let (prompt, response) = match (prompt, response) {
         (Some(prompt), Some(response)) => (Some(prompt), response),
+        // Rows of plain text, perhaps with a label beside them.
+        (None, Some(response)) if is_named(table, response, "text") => (None, response),
         (None, Some(response)) => (longest(table, Some(response)), response),
         (Some(prompt), None) => match longest(table, Some(prompt)) {
             Some(response) => (Some(prompt), response),
@@ -93,12 +95,7 @@ pub(super) fn is_known_name(cell: &str) -> bool {
 fn named(table: &Table, names: &[&str], taken: Option<usize>) -> Option<usize> {
     let candidates: Vec<usize> = names
         .iter()
-        .filter_map(|name| {
-            table
-                .columns
-                .iter()
-                .position(|c| c.trim().to_lowercase() == *name)
-        })
+        .filter_map(|name| (0..table.columns.len()).find(|&c| is_named(table, c, name)))
         .filter(|&column| Some(column) != taken)
         .collect();
     candidates
@@ -106,6 +103,10 @@ fn named(table: &Table, names: &[&str], taken: Option<usize>) -> Option<usize> {
         .copied()
         .find(|&c| varies(table, c))
         .or(candidates.first().copied())
+}
+
+fn is_named(table: &Table, column: usize, name: &str) -> bool {
+    table.columns[column].trim().to_lowercase() == name
 }
 
 fn sample(table: &Table, column: usize) -> impl Iterator<Item = &str> {

@@ -1,4 +1,4 @@
-use super::code::{code_midpoints, nearest, nested_midpoints};
+use super::code::{nearest, nearest_codes, nested_midpoints};
 use super::{BLOCK, NESTED_BLOCK, Nf4Error, Nf4Plain, Nf4Tensor, count};
 
 /// Quantises a tensor that arrives in pieces of any length.
@@ -118,10 +118,15 @@ impl Nf4Quantizer {
         let absmax = block.iter().fold(0.0f32, |m, v| m.max(v.abs()));
         // A block of zeros has no scale; any finite factor keeps it zero.
         let inverse = if absmax > 0.0 { 1.0 / absmax } else { 0.0 };
-        let code = |v: f32| nearest(code_midpoints(), v * inverse);
-        for pair in block.chunks(2) {
-            let low = pair.get(1).map_or(0, |&v| code(v));
-            self.packed.push(code(pair[0]) << 4 | low);
+        // Zeros beyond a short last block give codes that are not stored.
+        let mut scaled = [0.0f32; BLOCK];
+        for (to, from) in scaled.iter_mut().zip(block) {
+            *to = from * inverse;
+        }
+        let codes = nearest_codes(&scaled);
+        for pair in codes[..block.len()].chunks(2) {
+            let low = pair.get(1).copied().unwrap_or(0);
+            self.packed.push((pair[0] << 4 | low) as u8);
         }
         self.absmax.push(absmax);
     }
