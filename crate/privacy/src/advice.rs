@@ -86,7 +86,11 @@ const DROWNED: f64 = 4.0;
 /// factors together), if known; the noise can be weighed against the signal only with it.
 pub fn advise(plan: &PrivacyPlan, dimensions: Option<u64>) -> Vec<Advice> {
     if let Err(error) = plan.validate() {
-        return vec![advice(Severity::Problem, AdviceCode::InvalidPlan, error.to_string())];
+        return vec![advice(
+            Severity::Problem,
+            AdviceCode::InvalidPlan,
+            error.to_string(),
+        )];
     }
     let mut found = Vec::new();
     found.extend(about_delta(plan));
@@ -122,9 +126,14 @@ pub struct Alternative {
 /// Noise per update falls faster than the batch grows, while the steps become fewer; where to stop is
 /// a matter of how many steps the learning needs.
 pub fn larger_batches(plan: &PrivacyPlan) -> Vec<Alternative> {
-    let Ok(target) = plan.epsilon() else { return Vec::new() };
+    let Ok(target) = plan.epsilon() else {
+        return Vec::new();
+    };
     let alternative = |factor: u64| -> Option<Alternative> {
-        let expected_batch = plan.expected_batch.checked_mul(factor).filter(|&batch| batch <= plan.rows)?;
+        let expected_batch = plan
+            .expected_batch
+            .checked_mul(factor)
+            .filter(|&batch| batch <= plan.rows)?;
         let steps = plan.steps / factor as u32;
         if steps == 0 {
             return None;
@@ -132,7 +141,12 @@ pub fn larger_batches(plan: &PrivacyPlan) -> Vec<Alternative> {
         let q = expected_batch as f64 / plan.rows as f64;
         let noise_multiplier = noise_multiplier(target, q, u64::from(steps), plan.delta).ok()?;
         let noise_per_update = noise_multiplier * plan.clip_norm / expected_batch as f64;
-        Some(Alternative { expected_batch, steps, noise_multiplier, noise_per_update })
+        Some(Alternative {
+            expected_batch,
+            steps,
+            noise_multiplier,
+            noise_per_update,
+        })
     };
     [2, 4, 8, 16].into_iter().filter_map(alternative).collect()
 }
@@ -181,7 +195,9 @@ fn about_steps(plan: &PrivacyPlan) -> Option<Advice> {
 
 fn about_epsilon(plan: &PrivacyPlan) -> Vec<Advice> {
     let mut found = Vec::new();
-    let Ok(epsilon) = plan.epsilon() else { return found };
+    let Ok(epsilon) = plan.epsilon() else {
+        return found;
+    };
     let budget = plan.budget_epsilon;
     if epsilon > budget {
         let message = format!(
@@ -235,12 +251,17 @@ fn about_noise(plan: &PrivacyPlan, dimensions: Option<u64>) -> Vec<Advice> {
              {averaged:.0} times after averaging over all steps, so hardly anything will be learnt. Use a \
              larger batch, a smaller LoRA rank, or fewer target modules."
         );
-        found.push(advice(Severity::Warning, AdviceCode::NoiseDrownsSignal, message));
+        found.push(advice(
+            Severity::Warning,
+            AdviceCode::NoiseDrownsSignal,
+            message,
+        ));
     }
     let now = plan.noise_per_update();
-    let best = larger_batches(plan).into_iter().filter(|other| other.steps >= 10).min_by(|a, b| {
-        a.noise_per_update.total_cmp(&b.noise_per_update)
-    });
+    let best = larger_batches(plan)
+        .into_iter()
+        .filter(|other| other.steps >= 10)
+        .min_by(|a, b| a.noise_per_update.total_cmp(&b.noise_per_update));
     if let Some(best) = best
         && now / best.noise_per_update >= 2.0
     {
@@ -258,5 +279,9 @@ fn about_noise(plan: &PrivacyPlan, dimensions: Option<u64>) -> Vec<Advice> {
 }
 
 fn advice(severity: Severity, code: AdviceCode, message: String) -> Advice {
-    Advice { severity, code, message }
+    Advice {
+        severity,
+        code,
+        message,
+    }
 }

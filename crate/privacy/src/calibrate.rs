@@ -70,7 +70,10 @@ fn bracket(
             }
             sigma = larger;
         }
-        Err(AccountingError::Unreachable { target, limit: LARGEST_NOISE })
+        Err(AccountingError::Unreachable {
+            target,
+            limit: LARGEST_NOISE,
+        })
     }
 }
 
@@ -137,7 +140,10 @@ pub fn epsilon_trace(
         }
         let mut spent = step.times(steps);
         spent.add(&before);
-        trace.push(TracePoint { steps, epsilon: spent.epsilon(delta) });
+        trace.push(TracePoint {
+            steps,
+            epsilon: spent.epsilon(delta),
+        });
     }
     Ok(trace)
 }

@@ -14,7 +14,12 @@ pub const NOISE_SAMPLER: &str = "Gaussian, floating point (f64), ChaCha20";
 
 /// Adds independent Gaussian noise of the given standard deviation (≥ 0) to each coordinate of `sum`
 /// and divides by `divisor` (> 0).
-pub fn add_gaussian<R: Rng + ?Sized>(sum: &[f32], standard_deviation: f64, divisor: f64, random: &mut R) -> Vec<f32> {
+pub fn add_gaussian<R: Rng + ?Sized>(
+    sum: &[f32],
+    standard_deviation: f64,
+    divisor: f64,
+    random: &mut R,
+) -> Vec<f32> {
     sum.iter()
         .map(|&value| {
             let standard: f64 = StandardNormal.sample(random);

@@ -25,7 +25,9 @@ pub enum Randomness {
 
 /// The platform gave no random bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the platform's random number generator failed ({0}); private training cannot start without it")]
+#[error(
+    "the platform's random number generator failed ({0}); private training cannot start without it"
+)]
 pub struct NoRandomness(String);
 
 /// What a stream is used for; streams of different purposes never overlap.
@@ -50,13 +52,19 @@ impl Streams {
     /// [`NoRandomness`] if the platform's CSPRNG fails; there is no fallback.
     pub fn new(randomness: Randomness) -> Result<Self, NoRandomness> {
         match randomness {
-            Randomness::Secure => Ok(Self { key: random_bytes()?, secure: true }),
+            Randomness::Secure => Ok(Self {
+                key: random_bytes()?,
+                secure: true,
+            }),
             Randomness::InsecureSeed(seed) => {
                 let digest = Sha256::new()
                     .chain_update(b"vaultlab insecure test seed")
                     .chain_update(seed.to_le_bytes())
                     .finalize();
-                Ok(Self { key: digest.into(), secure: false })
+                Ok(Self {
+                    key: digest.into(),
+                    secure: false,
+                })
             }
         }
     }

@@ -33,7 +33,9 @@ impl PoissonSampler {
 
     /// Draws a batch: row indices in increasing order; may be empty, may be all rows.
     pub fn draw<R: Rng + ?Sized>(&self, random: &mut R) -> Vec<usize> {
-        (0..self.rows as usize).filter(|_| self.coin(random)).collect()
+        (0..self.rows as usize)
+            .filter(|_| self.coin(random))
+            .collect()
     }
 
     /// One row's coin.

@@ -62,7 +62,13 @@ pub struct PrivacyStatement {
 
 impl PrivacyStatement {
     /// The statement of a run as its ledger stands, `epsilon` being the ledger's at the plan's δ.
-    pub(crate) fn new(plan: &PrivacyPlan, run: RunId, ledger: &Ledger, epsilon: f64, secure: bool) -> Self {
+    pub(crate) fn new(
+        plan: &PrivacyPlan,
+        run: RunId,
+        ledger: &Ledger,
+        epsilon: f64,
+        secure: bool,
+    ) -> Self {
         let of_run = ledger.charges().filter(|charge| charge.run == run);
         Self {
             secure,
@@ -126,8 +132,15 @@ impl fmt::Display for PrivacyStatement {
                 round_up(self.epsilon)
             );
         }
-        writeln!(formatter, "{}\n\n{}\n\nNot covered:", self.claim(), self.mechanism())?;
-        NOT_COVERED.iter().try_for_each(|sentence| writeln!(formatter, "- {sentence}"))
+        writeln!(
+            formatter,
+            "{}\n\n{}\n\nNot covered:",
+            self.claim(),
+            self.mechanism()
+        )?;
+        NOT_COVERED
+            .iter()
+            .try_for_each(|sentence| writeln!(formatter, "- {sentence}"))
     }
 }
 
@@ -138,5 +151,9 @@ fn count(number: u64, noun: &str) -> String {
 /// ε to four decimals, never rounded down: the text must not promise more than was computed.
 fn round_up(epsilon: f64) -> f64 {
     let rounded = (epsilon * 1e4).ceil() / 1e4;
-    if rounded.is_finite() { rounded.max(epsilon) } else { epsilon }
+    if rounded.is_finite() {
+        rounded.max(epsilon)
+    } else {
+        epsilon
+    }
 }

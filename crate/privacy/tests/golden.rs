@@ -58,9 +58,17 @@ struct Calibration {
 
 impl Row {
     fn phases(&self) -> Vec<Phase> {
-        let whole = [GoldenPhase { q: self.q, sigma: self.sigma, steps: self.steps }];
+        let whole = [GoldenPhase {
+            q: self.q,
+            sigma: self.sigma,
+            steps: self.steps,
+        }];
         let phases = self.phases.as_deref().unwrap_or(&whole);
-        let phase = |p: &GoldenPhase| Phase { sampling_rate: p.q, noise_multiplier: p.sigma, steps: p.steps };
+        let phase = |p: &GoldenPhase| Phase {
+            sampling_rate: p.q,
+            noise_multiplier: p.sigma,
+            steps: p.steps,
+        };
         phases.iter().map(phase).collect()
     }
 }
@@ -72,7 +80,10 @@ fn golden() -> Golden {
 
 fn add_remove_rows() -> Vec<Row> {
     let Golden { rows, trace, .. } = golden();
-    rows.into_iter().chain(trace).filter(|row| row.adjacency == "add_remove").collect()
+    rows.into_iter()
+        .chain(trace)
+        .filter(|row| row.adjacency == "add_remove")
+        .collect()
 }
 
 fn opacus_epsilon(phases: &[Phase], delta: f64) -> f64 {
@@ -80,7 +91,10 @@ fn opacus_epsilon(phases: &[Phase], delta: f64) -> f64 {
     let mut total = vec![0.0; orders.len()];
     for phase in phases {
         let step = step_rdp(phase.sampling_rate, phase.noise_multiplier, &orders);
-        total.iter_mut().zip(step).for_each(|(sum, value)| *sum += value * phase.steps as f64);
+        total
+            .iter_mut()
+            .zip(step)
+            .for_each(|(sum, value)| *sum += value * phase.steps as f64);
     }
     epsilon_from_rdp(&orders, &total, delta)
 }
@@ -90,10 +104,17 @@ fn opacus_epsilon(phases: &[Phase], delta: f64) -> f64 {
 fn equals_opacus_at_its_orders() {
     let mut compared = 0;
     for row in add_remove_rows() {
-        let Some(expected) = row.eps_rdp_opacus else { continue };
+        let Some(expected) = row.eps_rdp_opacus else {
+            continue;
+        };
         let found = opacus_epsilon(&row.phases(), row.delta);
         let error = (found / expected - 1.0).abs();
-        assert!(error < 1e-6, "{} T {}: {found} instead of {expected}", row.name, row.steps);
+        assert!(
+            error < 1e-6,
+            "{} T {}: {found} instead of {expected}",
+            row.name,
+            row.steps
+        );
         compared += 1;
     }
     assert_eq!(compared, 30, "8 settings and 22 points of traces");
@@ -105,8 +126,18 @@ fn never_below_the_tight_value() {
     for row in add_remove_rows() {
         let found = epsilon(&row.phases(), row.delta).unwrap();
         let tight = row.eps_pld_fine.unwrap_or(row.eps_pld);
-        assert!(found >= tight, "{} T {}: {found} is below {tight}", row.name, row.steps);
-        assert!(found <= 2.6 * tight, "{} T {}: {found} is far above {tight}", row.name, row.steps);
+        assert!(
+            found >= tight,
+            "{} T {}: {found} is below {tight}",
+            row.name,
+            row.steps
+        );
+        assert!(
+            found <= 2.6 * tight,
+            "{} T {}: {found} is far above {tight}",
+            row.name,
+            row.steps
+        );
     }
 }
 
@@ -122,11 +153,29 @@ fn larger_orders_only_tighten() {
 /// q = 1 is the Gaussian mechanism, whose exact ε (Balle, Wang 2018) bounds RDP's from below.
 #[test]
 fn full_batches_bound_the_closed_form() {
-    for case in golden().closed_form_gaussian.iter().filter(|case| case.adjacency == "add_remove") {
-        let phase = Phase { sampling_rate: 1.0, noise_multiplier: case.sigma, steps: case.steps };
+    for case in golden()
+        .closed_form_gaussian
+        .iter()
+        .filter(|case| case.adjacency == "add_remove")
+    {
+        let phase = Phase {
+            sampling_rate: 1.0,
+            noise_multiplier: case.sigma,
+            steps: case.steps,
+        };
         let found = epsilon(&[phase], case.delta).unwrap();
-        assert!(found >= case.eps, "σ {}: {found} is below {}", case.sigma, case.eps);
-        assert!(found <= 1.15 * case.eps, "σ {}: {found} is far above {}", case.sigma, case.eps);
+        assert!(
+            found >= case.eps,
+            "σ {}: {found} is below {}",
+            case.sigma,
+            case.eps
+        );
+        assert!(
+            found <= 1.15 * case.eps,
+            "σ {}: {found} is far above {}",
+            case.sigma,
+            case.eps
+        );
     }
 }
 
@@ -134,18 +183,34 @@ fn full_batches_bound_the_closed_form() {
 /// exactly within the target at σ but not at σ less twice the tolerance.
 #[test]
 fn calibrates_like_opacus_and_safely() {
-    for case in golden().calibration.iter().filter(|case| case.adjacency == "add_remove") {
+    for case in golden()
+        .calibration
+        .iter()
+        .filter(|case| case.adjacency == "add_remove")
+    {
         let sigma = noise_multiplier(case.target_eps, case.q, case.steps, case.delta).unwrap();
         let spent = |noise_multiplier: f64| {
-            let phase = Phase { sampling_rate: case.q, noise_multiplier, steps: case.steps };
+            let phase = Phase {
+                sampling_rate: case.q,
+                noise_multiplier,
+                steps: case.steps,
+            };
             epsilon(&[phase], case.delta).unwrap()
         };
         assert!(spent(sigma) <= case.target_eps);
         assert!(spent(sigma * (1.0 - 2e-6)) > case.target_eps);
         assert!(sigma >= case.sigma_pld);
         let opacus = case.sigma_rdp_opacus.unwrap();
-        assert!((sigma / opacus - 1.0).abs() < 1e-3, "ε {}: σ {sigma}, Opacus {opacus}", case.target_eps);
+        assert!(
+            (sigma / opacus - 1.0).abs() < 1e-3,
+            "ε {}: σ {sigma}, Opacus {opacus}",
+            case.target_eps
+        );
         let steps = u64::from(steps_within(case.target_eps, case.q, sigma, case.delta).unwrap());
-        assert!(steps >= case.steps && steps <= case.steps + 1, "{steps} steps instead of {}", case.steps);
+        assert!(
+            steps >= case.steps && steps <= case.steps + 1,
+            "{steps} steps instead of {}",
+            case.steps
+        );
     }
 }

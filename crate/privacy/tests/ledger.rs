@@ -6,8 +6,8 @@ mod common;
 use common::{Fault, FaultyStore, PLAN, begin, fingerprint, run_id, step};
 use proptest::prelude::*;
 use vaultlab_privacy::ledger::{
-    DatasetFingerprint, FileStore, Ledger, LedgerError, LedgerStore, MemoryStore, RunCharge, SessionId,
-    SessionRecord,
+    DatasetFingerprint, FileStore, Ledger, LedgerError, LedgerStore, MemoryStore, RunCharge,
+    SessionId, SessionRecord,
 };
 use vaultlab_privacy::session::{PrivacyError, PrivacyPlan};
 
@@ -25,11 +25,20 @@ fn record(session: u8, steps: u64) -> SessionRecord {
         steps,
         delta: 1e-5,
     };
-    SessionRecord { fingerprint: fingerprint(), session: SessionId::from_bytes([session; 16]), charge }
+    SessionRecord {
+        fingerprint: fingerprint(),
+        session: SessionId::from_bytes([session; 16]),
+        charge,
+    }
 }
 
 fn save(store: &impl LedgerStore, record: &SessionRecord) {
-    pollster::block_on(store.save_durably(&record.fingerprint, &record.session, &record.to_bytes())).unwrap();
+    pollster::block_on(store.save_durably(
+        &record.fingerprint,
+        &record.session,
+        &record.to_bytes(),
+    ))
+    .unwrap();
 }
 
 /// The charge is on record before the noisy sum exists: at the moment of the save nothing is released,
@@ -51,7 +60,11 @@ fn the_charge_comes_first() {
 /// once storage works again, and what was kept of the failed save counts.
 #[test]
 fn no_gradient_without_a_durable_charge() {
-    for (fault, expected_steps) in [(Fault::Refused, 2), (Fault::KeptButReported, 3), (Fault::Lost, 2)] {
+    for (fault, expected_steps) in [
+        (Fault::Refused, 2),
+        (Fault::KeptButReported, 3),
+        (Fault::Lost, 2),
+    ] {
         let store = FaultyStore::new(MemoryStore::default());
         let mut session = begin(PLAN, 1, 0, &store).unwrap();
         step(&mut session).unwrap();
@@ -59,13 +72,19 @@ fn no_gradient_without_a_durable_charge() {
         let refused = step(&mut session).unwrap_err();
         match fault {
             Fault::Lost => assert_eq!(refused, PrivacyError::Ledger(LedgerError::ChargeLost)),
-            _ => assert!(matches!(refused, PrivacyError::Ledger(LedgerError::Store(_)))),
+            _ => assert!(matches!(
+                refused,
+                PrivacyError::Ledger(LedgerError::Store(_))
+            )),
         }
         assert_eq!(session.steps_done(), 1);
         store.fault.set(Fault::None);
         assert_eq!(step(&mut session).unwrap().step(), 2);
         assert_eq!(ledger_of(&store).steps(), expected_steps, "{fault:?}");
-        assert_eq!(session.epsilon(), ledger_of(&store).epsilon(PLAN.delta).unwrap());
+        assert_eq!(
+            session.epsilon(),
+            ledger_of(&store).epsilon(PLAN.delta).unwrap()
+        );
     }
 }
 
@@ -75,7 +94,10 @@ fn an_unreadable_ledger_stops_everything() {
     let store = FaultyStore::new(MemoryStore::default());
     let mut session = begin(PLAN, 1, 0, &store).unwrap();
     store.unreadable.set(true);
-    assert!(matches!(step(&mut session), Err(PrivacyError::Ledger(LedgerError::Store(_)))));
+    assert!(matches!(
+        step(&mut session),
+        Err(PrivacyError::Ledger(LedgerError::Store(_)))
+    ));
     assert!(begin(PLAN, 1, 0, &store).is_err());
     assert!(store.saves.borrow().is_empty());
 }
@@ -96,7 +118,10 @@ fn a_step_repeated_after_a_crash_is_charged_twice() {
 #[test]
 fn steps_unknown_to_the_ledger_are_charged() {
     let mut resumed = begin(PLAN, 1, 5, MemoryStore::default()).unwrap();
-    assert_eq!(resumed.epsilon(), PrivacyPlan { steps: 5, ..PLAN }.epsilon().unwrap());
+    assert_eq!(
+        resumed.epsilon(),
+        PrivacyPlan { steps: 5, ..PLAN }.epsilon().unwrap()
+    );
     step(&mut resumed).unwrap();
     assert_eq!(resumed.ledger().steps(), 6);
 }
@@ -106,10 +131,19 @@ fn steps_unknown_to_the_ledger_are_charged() {
 fn runs_compose_and_keep_their_plans() {
     let store = MemoryStore::default();
     step(&mut begin(PLAN, 1, 0, store.clone()).unwrap()).unwrap();
-    let other = PrivacyPlan { noise_multiplier: 2.0, ..PLAN };
-    assert_eq!(begin(other, 1, 1, store.clone()).err(), Some(PrivacyError::PlanChanged(run_id(1))));
+    let other = PrivacyPlan {
+        noise_multiplier: 2.0,
+        ..PLAN
+    };
+    assert_eq!(
+        begin(other, 1, 1, store.clone()).err(),
+        Some(PrivacyError::PlanChanged(run_id(1)))
+    );
     let mut second = begin(other, 2, 0, store.clone()).unwrap();
-    assert_eq!(second.epsilon(), PrivacyPlan { steps: 1, ..PLAN }.epsilon().unwrap());
+    assert_eq!(
+        second.epsilon(),
+        PrivacyPlan { steps: 1, ..PLAN }.epsilon().unwrap()
+    );
     step(&mut second).unwrap();
     let ledger = ledger_of(&store);
     assert_eq!((ledger.steps(), ledger.runs()), (2, 2));
@@ -123,7 +157,12 @@ fn other_data_sets_are_not_charged() {
     let store = MemoryStore::default();
     step(&mut begin(PLAN, 1, 0, store.clone()).unwrap()).unwrap();
     let other = DatasetFingerprint::of_rows(["something else"]);
-    assert_eq!(pollster::block_on(Ledger::read(&store, &other)).unwrap().steps(), 0);
+    assert_eq!(
+        pollster::block_on(Ledger::read(&store, &other))
+            .unwrap()
+            .steps(),
+        0
+    );
 }
 
 proptest! {
@@ -201,7 +240,10 @@ fn damaged_records_are_never_skipped() {
         assert!(text.contains(from), "{from} is not in {text}");
         SessionRecord::parse(text.replace(from, to).as_bytes(), &fingerprint())
     };
-    assert_eq!(swapped("\"version\":1", "\"version\":2"), Err(LedgerError::Newer(2)));
+    assert_eq!(
+        swapped("\"version\":1", "\"version\":2"),
+        Err(LedgerError::Newer(2))
+    );
     for (from, to) in [
         ("\"version\":1,", ""),
         ("\"steps\":7", "\"steps\":-7"),
@@ -212,23 +254,34 @@ fn damaged_records_are_never_skipped() {
         ("0101", "01zz"),
         ("0101", "01"),
     ] {
-        assert!(matches!(swapped(from, to), Err(LedgerError::Damaged(_))), "{from} to {to}");
+        assert!(
+            matches!(swapped(from, to), Err(LedgerError::Damaged(_))),
+            "{from} to {to}"
+        );
     }
     let elsewhere = DatasetFingerprint::of_rows(["other"]);
-    assert!(matches!(SessionRecord::parse(text.as_bytes(), &elsewhere), Err(LedgerError::Damaged(_))));
+    assert!(matches!(
+        SessionRecord::parse(text.as_bytes(), &elsewhere),
+        Err(LedgerError::Damaged(_))
+    ));
 
     let store = MemoryStore::default();
     save(&store, &record(1, 7));
     let broken = SessionId::from_bytes([9; 16]);
     pollster::block_on(store.save_durably(&fingerprint(), &broken, b"{}")).unwrap();
-    assert!(matches!(begin(PLAN, 1, 0, store), Err(PrivacyError::Ledger(LedgerError::Damaged(_)))));
+    assert!(matches!(
+        begin(PLAN, 1, 0, store),
+        Err(PrivacyError::Ledger(LedgerError::Damaged(_)))
+    ));
 }
 
 /// Merging takes the larger of two records of one session, whatever comes first.
 #[test]
 fn merging_takes_the_larger() {
     let mut ledger = Ledger::default();
-    [record(1, 3), record(1, 5), record(1, 4), record(2, 1)].into_iter().for_each(|record| ledger.merge(record));
+    [record(1, 3), record(1, 5), record(1, 4), record(2, 1)]
+        .into_iter()
+        .for_each(|record| ledger.merge(record));
     assert_eq!((ledger.steps(), ledger.runs()), (6, 2));
 }
 
@@ -238,7 +291,14 @@ fn merging_takes_the_larger() {
 fn fingerprints_see_rows_not_order() {
     let of = |rows: &[&str]| DatasetFingerprint::of_rows(rows);
     assert_eq!(of(&["a", "b", "c"]), of(&["c", "a", "b"]));
-    let different = [of(&["a", "b"]), of(&["a", "a", "b"]), of(&["ab"]), of(&["a"]), of(&["a", ""]), of(&[])];
+    let different = [
+        of(&["a", "b"]),
+        of(&["a", "a", "b"]),
+        of(&["ab"]),
+        of(&["a"]),
+        of(&["a", ""]),
+        of(&[]),
+    ];
     for (index, one) in different.iter().enumerate() {
         assert!(different[index + 1..].iter().all(|other| other != one));
     }
@@ -252,10 +312,13 @@ fn fingerprints_see_rows_not_order() {
 /// later record replaces its earlier one.
 #[test]
 fn files_keep_the_ledger() {
-    let folder = std::env::temp_dir().join(format!("vaultlab-ledger-{}", SessionId::random().unwrap()));
+    let folder =
+        std::env::temp_dir().join(format!("vaultlab-ledger-{}", SessionId::random().unwrap()));
     let store = FileStore::new(&folder);
     assert_eq!(ledger_of(&store), Ledger::default());
-    [record(1, 3), record(2, 4), record(1, 5)].iter().for_each(|record| save(&store, record));
+    [record(1, 3), record(2, 4), record(1, 5)]
+        .iter()
+        .for_each(|record| save(&store, record));
     let of_data_set = folder.join(fingerprint().to_string());
     std::fs::write(of_data_set.join("torn.tmp"), b"{\"ver").unwrap();
     assert_eq!(ledger_of(&FileStore::new(&folder)).steps(), 9);
@@ -265,10 +328,16 @@ fn files_keep_the_ledger() {
     assert_eq!(ledger_of(&store).steps(), 10);
 
     std::fs::write(of_data_set.join("foreign.json"), b"{}").unwrap();
-    assert!(matches!(step(&mut session), Err(PrivacyError::Ledger(LedgerError::Damaged(_)))));
+    assert!(matches!(
+        step(&mut session),
+        Err(PrivacyError::Ledger(LedgerError::Damaged(_)))
+    ));
     std::fs::remove_dir_all(&folder).unwrap();
     let file = folder.with_extension("file");
     std::fs::write(&file, b"").unwrap();
-    assert!(matches!(begin(PLAN, 1, 0, FileStore::new(&file)), Err(PrivacyError::Ledger(LedgerError::Store(_)))));
+    assert!(matches!(
+        begin(PLAN, 1, 0, FileStore::new(&file)),
+        Err(PrivacyError::Ledger(LedgerError::Store(_)))
+    ));
     std::fs::remove_file(&file).unwrap();
 }

@@ -22,7 +22,10 @@ fn draw_many(rows: u64, batch: u64, draws: u32) -> (Vec<usize>, Vec<u32>) {
     let sizes = (0..draws)
         .map(|step| {
             let drawn = sampler.draw(&mut streams.stream(step, Purpose::Sampling));
-            assert!(drawn.windows(2).all(|pair| pair[0] < pair[1]), "increasing, so no row twice");
+            assert!(
+                drawn.windows(2).all(|pair| pair[0] < pair[1]),
+                "increasing, so no row twice"
+            );
             drawn.iter().for_each(|&row| hits[row] += 1);
             drawn.len()
         })
@@ -38,9 +41,15 @@ fn every_row_joins_with_probability_q() {
     let (_, hits) = draw_many(rows, batch, draws);
     let q = batch as f64 / rows as f64;
     let (mean, variance) = (f64::from(draws) * q, f64::from(draws) * q * (1.0 - q));
-    let squares: Vec<f64> = hits.iter().map(|&hit| (f64::from(hit) - mean).powi(2) / variance).collect();
+    let squares: Vec<f64> = hits
+        .iter()
+        .map(|&hit| (f64::from(hit) - mean).powi(2) / variance)
+        .collect();
     let largest = squares.iter().copied().fold(0.0, f64::max).sqrt();
-    assert!(largest < LIMIT, "a row strays by {largest} standard deviations");
+    assert!(
+        largest < LIMIT,
+        "a row strays by {largest} standard deviations"
+    );
     let n = rows as f64;
     let chi = (squares.iter().sum::<f64>() - n) / (2.0 * n).sqrt();
     assert!(chi.abs() < LIMIT, "χ² strays by {chi}");
@@ -58,7 +67,10 @@ fn batch_sizes_are_binomial() {
     for size in 0..=rows {
         let expected = probability * f64::from(draws);
         if expected >= 10.0 {
-            let found = sizes.iter().filter(|&&found| found == size as usize).count() as f64;
+            let found = sizes
+                .iter()
+                .filter(|&&found| found == size as usize)
+                .count() as f64;
             chi += (found - expected).powi(2) / expected;
             cells += 1.0;
         }
@@ -95,7 +107,10 @@ fn the_threshold_is_exact() {
     assert_eq!(sampler.draw(&mut script), [0], "in, out, (rejected) out");
     assert_eq!(script.0.len(), 0);
     let everyone = PoissonSampler::new(4, 4).unwrap();
-    assert_eq!(everyone.draw(&mut Script(vec![0, u64::MAX, 1, u64::MAX])), [0, 1, 2, 3]);
+    assert_eq!(
+        everyone.draw(&mut Script(vec![0, u64::MAX, 1, u64::MAX])),
+        [0, 1, 2, 3]
+    );
     assert!(PoissonSampler::new(3, 4).is_none() && PoissonSampler::new(3, 0).is_none());
     assert!(PoissonSampler::new(0, 0).is_none());
 }
@@ -134,7 +149,9 @@ fn noise_is_gaussian_throughout() {
     let n = noise.len() as f64;
     let distance = noise.iter().enumerate().map(|(index, &x)| {
         let expected = normal_cdf(x);
-        (expected - index as f64 / n).abs().max((expected - (index + 1) as f64 / n).abs())
+        (expected - index as f64 / n)
+            .abs()
+            .max((expected - (index + 1) as f64 / n).abs())
     });
     let statistic = distance.fold(0.0, f64::max) * n.sqrt();
     assert!(statistic < 2.7, "{statistic}");
@@ -157,7 +174,10 @@ fn noise_norm_is_as_expected() {
     let noise = noise(1_000_000, 9);
     let norm = noise.iter().map(|x| x * x).sum::<f64>().sqrt();
     let expected = expected_norm(1.0, noise.len());
-    assert!((norm - expected).abs() < LIMIT / 2.0_f64.sqrt(), "{norm} instead of {expected}");
+    assert!(
+        (norm - expected).abs() < LIMIT / 2.0_f64.sqrt(),
+        "{norm} instead of {expected}"
+    );
     // E of the χ distribution: sqrt(2/π) and sqrt(π/2) in one and two dimensions.
     assert!((expected_norm(1.0, 1) / (2.0 / std::f64::consts::PI).sqrt() - 1.0).abs() < 0.125);
     assert!((expected_norm(1.0, 2) / (std::f64::consts::PI / 2.0).sqrt() - 1.0).abs() < 0.032);
@@ -167,7 +187,8 @@ fn noise_norm_is_as_expected() {
 /// Streams repeat under the same seed, step and purpose, and share nothing under another.
 #[test]
 fn streams_are_separate_and_repeatable() {
-    let first = |seed: u32, step: u32, purpose: Purpose| streams(seed).stream(step, purpose).next_u64();
+    let first =
+        |seed: u32, step: u32, purpose: Purpose| streams(seed).stream(step, purpose).next_u64();
     assert_eq!(first(1, 2, Purpose::Noise), first(1, 2, Purpose::Noise));
     let mut seen = std::collections::BTreeSet::new();
     for seed in 0..10 {
@@ -179,5 +200,9 @@ fn streams_are_separate_and_repeatable() {
     let secure = || Streams::new(Randomness::Secure).unwrap();
     assert!(secure().is_secure() && !streams(1).is_secure());
     let fresh = |streams: Streams| streams.stream(0, Purpose::Noise).next_u64();
-    assert_ne!(fresh(secure()), fresh(secure()), "each session has a key of its own");
+    assert_ne!(
+        fresh(secure()),
+        fresh(secure()),
+        "each session has a key of its own"
+    );
 }

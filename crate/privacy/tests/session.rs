@@ -9,7 +9,8 @@ use vaultlab_privacy::calibrate::steps_within;
 use vaultlab_privacy::ledger::{Ledger, MemoryStore};
 use vaultlab_privacy::randomness::Randomness;
 use vaultlab_privacy::session::{
-    ClippedSum, GradientPrivacy, PlainPlan, PlainSession, PlanError, PrivacyError, PrivacyPlan, PrivateSession,
+    ClippedSum, GradientPrivacy, PlainPlan, PlainSession, PlanError, PrivacyError, PrivacyPlan,
+    PrivateSession,
 };
 
 /// All steps of a run, and its ε at the end.
@@ -33,14 +34,24 @@ fn a_run_costs_what_the_accountant_says() {
     for done in 1..=PLAN.steps {
         let next = session.epsilon_after_next_step();
         let gradient = step(&mut session).unwrap();
-        assert_eq!((gradient.step(), gradient.values().len()), (done, DIMENSIONS));
+        assert_eq!(
+            (gradient.step(), gradient.values().len()),
+            (done, DIMENSIONS)
+        );
         assert_eq!(session.steps_done(), done);
-        let phase = PrivacyPlan { steps: done, ..PLAN }.phase();
+        let phase = PrivacyPlan {
+            steps: done,
+            ..PLAN
+        }
+        .phase();
         let expected = epsilon(&[phase], PLAN.delta).unwrap();
         assert_eq!(session.epsilon(), expected);
         assert!((next / expected - 1.0).abs() < 1e-12);
     }
-    assert!(matches!(session.open_step(), Err(PrivacyError::PlanFinished { steps: 12 })));
+    assert!(matches!(
+        session.open_step(),
+        Err(PrivacyError::PlanFinished { steps: 12 })
+    ));
     let ledger = pollster::block_on(Ledger::read(&store, &fingerprint())).unwrap();
     assert_eq!((ledger.steps(), ledger.runs()), (12, 1));
     assert_eq!(ledger.epsilon(PLAN.delta).unwrap(), PLAN.epsilon().unwrap());
@@ -53,7 +64,9 @@ fn a_resumed_test_run_equals_an_uninterrupted_one() {
     for pause in 0..=PLAN.steps {
         let store = MemoryStore::default();
         let mut first = begin(PLAN, 1, 0, store.clone()).unwrap();
-        let mut released: Vec<_> = (0..pause).map(|_| step(&mut first).unwrap().values().to_vec()).collect();
+        let mut released: Vec<_> = (0..pause)
+            .map(|_| step(&mut first).unwrap().values().to_vec())
+            .collect();
         drop(first);
         let mut second = begin(PLAN, 1, pause, store).unwrap();
         released.extend(run_all(&mut second));
@@ -66,11 +79,21 @@ fn a_resumed_test_run_equals_an_uninterrupted_one() {
 #[test]
 fn secure_runs_never_repeat() {
     let release = || {
-        let begun = PrivateSession::begin(PLAN, fingerprint(), run_id(1), 0, Randomness::Secure, MemoryStore::default());
+        let begun = PrivateSession::begin(
+            PLAN,
+            fingerprint(),
+            run_id(1),
+            0,
+            Randomness::Secure,
+            MemoryStore::default(),
+        );
         let mut session = pollster::block_on(begun).unwrap();
         let gradient = step(&mut session).unwrap();
         let noise_on_sum = PLAN.noise_multiplier * PLAN.clip_norm;
-        assert_eq!(gradient.privacy(), GradientPrivacy::Private { noise_on_sum });
+        assert_eq!(
+            gradient.privacy(),
+            GradientPrivacy::Private { noise_on_sum }
+        );
         assert!(session.is_secure() && session.statement().secure);
         gradient.values().to_vec()
     };
@@ -82,7 +105,10 @@ fn secure_runs_never_repeat() {
 fn test_mode_is_labelled_insecure() {
     let mut session = begin(PLAN, 1, 0, MemoryStore::default()).unwrap();
     let gradient = step(&mut session).unwrap();
-    assert!(matches!(gradient.privacy(), GradientPrivacy::InsecureTest { .. }));
+    assert!(matches!(
+        gradient.privacy(),
+        GradientPrivacy::InsecureTest { .. }
+    ));
     assert_eq!(gradient.privacy().label(), "INSECURE test, no privacy");
     assert!(!session.is_secure());
     assert!(session.statement().to_string().starts_with("NO PRIVACY"));
@@ -98,14 +124,18 @@ fn releases_the_noised_sum_over_the_expected_batch() {
         let open = session.open_step().unwrap();
         let mut values = vec![0.0; 100_000];
         values[0] = value;
-        let gradient = pollster::block_on(open.release(ClippedSum::new(values, PLAN.clip_norm))).unwrap();
+        let gradient =
+            pollster::block_on(open.release(ClippedSum::new(values, PLAN.clip_norm))).unwrap();
         (gradient.values().to_vec(), gradient.expected_noise_norm())
     };
     let ((noise, norm), (noisy, _)) = (release(0.0), release(0.4));
     assert!((noisy[0] - noise[0] - 0.4 / 20.0).abs() < 1e-6);
     assert_eq!(noisy[1..], noise[1..]);
     let deviation = PLAN.noise_multiplier * PLAN.clip_norm / 20.0;
-    let chi: f64 = noise.iter().map(|&x| (f64::from(x) / deviation).powi(2)).sum();
+    let chi: f64 = noise
+        .iter()
+        .map(|&x| (f64::from(x) / deviation).powi(2))
+        .sum();
     assert!(((chi - 1e5) / 2e5_f64.sqrt()).abs() < 5.0);
     assert!((norm / (0.5 * 1e5_f64.sqrt()) - 1.0).abs() < 1e-5);
 }
@@ -130,7 +160,13 @@ fn sums_that_were_not_clipped_are_refused() {
     let mut session = begin(PLAN, 1, 0, MemoryStore::default()).unwrap();
     let open = session.open_step().unwrap();
     let other = pollster::block_on(open.release(ClippedSum::new(vec![0.0; 4], 1.0)));
-    assert!(matches!(other, Err(PrivacyError::ClipNormMismatch { clipped: 1.0, planned: 0.5 })));
+    assert!(matches!(
+        other,
+        Err(PrivacyError::ClipNormMismatch {
+            clipped: 1.0,
+            planned: 0.5
+        })
+    ));
     for value in [f32::NAN, f32::INFINITY, f32::MAX] {
         let open = session.open_step().unwrap();
         let refused = pollster::block_on(open.release(ClippedSum::new(vec![0.0, value], 0.5)));
@@ -148,12 +184,23 @@ fn sums_that_were_not_clipped_are_refused() {
 /// An empty batch takes a noisy step and is charged like any other: not doing so would tell who was in.
 #[test]
 fn an_empty_batch_still_steps() {
-    let plan = PrivacyPlan { rows: 1000, expected_batch: 1, steps: 20, ..PLAN };
+    let plan = PrivacyPlan {
+        rows: 1000,
+        expected_batch: 1,
+        steps: 20,
+        ..PLAN
+    };
     let mut session = begin(plan, 1, 0, MemoryStore::default()).unwrap();
     let mut empty = 0;
     for _ in 0..20 {
         empty += u32::from(session.open_step().unwrap().rows().is_empty());
-        assert!(step(&mut session).unwrap().values().iter().any(|&value| value != 0.0));
+        assert!(
+            step(&mut session)
+                .unwrap()
+                .values()
+                .iter()
+                .any(|&value| value != 0.0)
+        );
     }
     assert!(empty > 2, "about e^-1 of 20");
     assert_eq!(session.epsilon(), plan.epsilon().unwrap());
@@ -162,17 +209,49 @@ fn an_empty_batch_still_steps() {
 /// The statement names what was run, rounds ε up, and never says more than the ledger.
 #[test]
 fn the_statement_says_what_was_run() {
-    let begun = PrivateSession::begin(PLAN, fingerprint(), run_id(1), 0, Randomness::Secure, MemoryStore::default());
+    let begun = PrivateSession::begin(
+        PLAN,
+        fingerprint(),
+        run_id(1),
+        0,
+        Randomness::Secure,
+        MemoryStore::default(),
+    );
     let mut session = pollster::block_on(begun).unwrap();
     for _ in 0..3 {
         step(&mut session).unwrap();
     }
     let statement = session.statement();
-    assert_eq!((statement.epsilon, statement.run_steps, statement.ledger_steps), (session.epsilon(), 3, 3));
+    assert_eq!(
+        (
+            statement.epsilon,
+            statement.run_steps,
+            statement.ledger_steps
+        ),
+        (session.epsilon(), 3, 3)
+    );
     let text = statement.to_string();
-    let quoted: f64 = text.split("ε ≤ ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let quoted: f64 = text
+        .split("ε ≤ ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!(quoted >= session.epsilon() && quoted <= session.epsilon() + 1e-4);
-    for part in ["the 1 run recorded", "δ = 1e-4", "3 steps", "200 rows", "20/200", "1 × 0.5", "Poisson", "one row added or removed", "Not covered"] {
+    for part in [
+        "the 1 run recorded",
+        "δ = 1e-4",
+        "3 steps",
+        "200 rows",
+        "20/200",
+        "1 × 0.5",
+        "Poisson",
+        "one row added or removed",
+        "Not covered",
+    ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
     let read: vaultlab_privacy::statement::PrivacyStatement =
@@ -183,16 +262,26 @@ fn the_statement_says_what_was_run() {
 /// The comparison without privacy draws the same batches, adds nothing, and says so.
 #[test]
 fn the_plain_session_is_labelled() {
-    let plan = PlainPlan { rows: 200, expected_batch: 20, steps: 2 };
+    let plan = PlainPlan {
+        rows: 200,
+        expected_batch: 20,
+        steps: 2,
+    };
     let mut plain = PlainSession::begin(plan, 0, SEED).unwrap();
     let mut private = begin(PLAN, 1, 0, MemoryStore::default()).unwrap();
     let open = plain.open_step().unwrap();
     assert_eq!(open.rows(), private.open_step().unwrap().rows());
     let gradient = open.release(&[20.0, -5.0]);
     assert_eq!(gradient.values(), [1.0, -0.25]);
-    assert_eq!((gradient.privacy().label(), gradient.expected_noise_norm()), ("without privacy", 0.0));
+    assert_eq!(
+        (gradient.privacy().label(), gradient.expected_noise_norm()),
+        ("without privacy", 0.0)
+    );
     plain.open_step().unwrap().release(&[0.0]);
-    assert!(matches!(plain.open_step(), Err(PrivacyError::PlanFinished { steps: 2 })));
+    assert!(matches!(
+        plain.open_step(),
+        Err(PrivacyError::PlanFinished { steps: 2 })
+    ));
 }
 
 /// Each field of a plan has its own refusal.
@@ -203,20 +292,59 @@ fn plans_out_of_range_are_refused() {
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("accepted {plan:?}"),
     };
-    assert!(matches!(refused(PrivacyPlan { rows: 0, ..PLAN }), PlanError::Rows(0)));
-    assert!(matches!(refused(PrivacyPlan { expected_batch: 0, ..PLAN }), PlanError::ExpectedBatch { .. }));
-    assert!(matches!(refused(PrivacyPlan { expected_batch: 201, ..PLAN }), PlanError::ExpectedBatch { .. }));
+    assert!(matches!(
+        refused(PrivacyPlan { rows: 0, ..PLAN }),
+        PlanError::Rows(0)
+    ));
+    assert!(matches!(
+        refused(PrivacyPlan {
+            expected_batch: 0,
+            ..PLAN
+        }),
+        PlanError::ExpectedBatch { .. }
+    ));
+    assert!(matches!(
+        refused(PrivacyPlan {
+            expected_batch: 201,
+            ..PLAN
+        }),
+        PlanError::ExpectedBatch { .. }
+    ));
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(matches!(refused(PrivacyPlan { clip_norm: bad, ..PLAN }), PlanError::ClipNorm(_)));
-        assert!(matches!(refused(PrivacyPlan { budget_epsilon: bad, ..PLAN }), PlanError::Budget(_)));
+        assert!(matches!(
+            refused(PrivacyPlan {
+                clip_norm: bad,
+                ..PLAN
+            }),
+            PlanError::ClipNorm(_)
+        ));
+        assert!(matches!(
+            refused(PrivacyPlan {
+                budget_epsilon: bad,
+                ..PLAN
+            }),
+            PlanError::Budget(_)
+        ));
         let noise = PlanError::Accounting(AccountingError::NoiseMultiplier(bad));
-        let found = refused(PrivacyPlan { noise_multiplier: bad, ..PLAN });
+        let found = refused(PrivacyPlan {
+            noise_multiplier: bad,
+            ..PLAN
+        });
         assert_eq!(found.to_string(), noise.to_string());
         let found = refused(PrivacyPlan { delta: bad, ..PLAN });
-        assert!(matches!(found, PlanError::Accounting(AccountingError::Delta(_))));
+        assert!(matches!(
+            found,
+            PlanError::Accounting(AccountingError::Delta(_))
+        ));
     }
     let beyond = begin(PLAN, 1, 13, MemoryStore::default());
-    assert!(matches!(beyond, Err(PrivacyError::BeyondPlan { done: 13, planned: 12 })));
+    assert!(matches!(
+        beyond,
+        Err(PrivacyError::BeyondPlan {
+            done: 13,
+            planned: 12
+        })
+    ));
 }
 
 proptest! {

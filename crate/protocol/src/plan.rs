@@ -27,7 +27,11 @@ pub struct PlanRequest {
 
 /// What a plan starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, TS)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum PlanGoal {
     /// The least noise that keeps this run, alone, within ε.
     TargetEpsilon {

@@ -35,16 +35,22 @@ pub enum AccountingError {
     #[error("the sampling rate is {0}; it must lie between 0 and 1")]
     SamplingRate(f64),
     /// The noise multiplier is not a positive finite number.
-    #[error("the noise multiplier is {0}; it must be positive and finite, for without noise there is no privacy")]
+    #[error(
+        "the noise multiplier is {0}; it must be positive and finite, for without noise there is no privacy"
+    )]
     NoiseMultiplier(f64),
     /// δ is not strictly between 0 and 1.
-    #[error("delta is {0}; it must lie strictly between 0 and 1, well below 1 over the number of rows")]
+    #[error(
+        "delta is {0}; it must lie strictly between 0 and 1, well below 1 over the number of rows"
+    )]
     Delta(f64),
     /// The target ε is not a positive finite number.
     #[error("the target epsilon is {0}; it must be positive and finite")]
     TargetEpsilon(f64),
     /// No noise multiplier up to the given limit reaches the target.
-    #[error("no noise multiplier up to {limit:e} brings epsilon down to {target}; ask for a larger epsilon or fewer steps")]
+    #[error(
+        "no noise multiplier up to {limit:e} brings epsilon down to {target}; ask for a larger epsilon or fewer steps"
+    )]
     Unreachable {
         /// The ε asked for.
         target: f64,

@@ -26,7 +26,12 @@ pub fn default_orders() -> &'static [f64] {
     static ORDERS: OnceLock<Vec<f64>> = OnceLock::new();
     ORDERS.get_or_init(|| {
         let mut orders = opacus_orders();
-        orders.extend([64, 72, 80, 96, 112, 128, 160, 192, 256, 384, 512, 768, 1024, 2048].map(f64::from));
+        orders.extend(
+            [
+                64, 72, 80, 96, 112, 128, 160, 192, 256, 384, 512, 768, 1024, 2048,
+            ]
+            .map(f64::from),
+        );
         orders
     })
 }
@@ -41,7 +46,9 @@ pub struct RdpCurve {
 impl RdpCurve {
     /// Nothing was run.
     pub fn zero() -> Self {
-        Self { values: vec![0.0; default_orders().len()] }
+        Self {
+            values: vec![0.0; default_orders().len()],
+        }
     }
 
     /// One step at sampling rate `q` and noise multiplier `sigma`.
@@ -49,8 +56,15 @@ impl RdpCurve {
     /// # Errors
     /// When either is out of range.
     pub fn of_step(q: f64, sigma: f64) -> Result<Self, AccountingError> {
-        Phase { sampling_rate: q, noise_multiplier: sigma, steps: 1 }.validate()?;
-        Ok(Self { values: step_rdp(q, sigma, default_orders()) })
+        Phase {
+            sampling_rate: q,
+            noise_multiplier: sigma,
+            steps: 1,
+        }
+        .validate()?;
+        Ok(Self {
+            values: step_rdp(q, sigma, default_orders()),
+        })
     }
 
     /// All steps of a phase.
@@ -66,7 +80,13 @@ impl RdpCurve {
         if count == 0 {
             return Self::zero(); // and not 0 · ∞
         }
-        Self { values: self.values.iter().map(|value| value * count as f64).collect() }
+        Self {
+            values: self
+                .values
+                .iter()
+                .map(|value| value * count as f64)
+                .collect(),
+        }
     }
 
     /// Composes with another run on the same rows.
@@ -92,11 +112,26 @@ pub fn step_rdp(q: f64, sigma: f64, orders: &[f64]) -> Vec<f64> {
         return vec![0.0; orders.len()];
     }
     if q == 1.0 {
-        return orders.iter().map(|alpha| alpha / (2.0 * sigma * sigma)).collect();
+        return orders
+            .iter()
+            .map(|alpha| alpha / (2.0 * sigma * sigma))
+            .collect();
     }
-    let largest_fractional = orders.iter().copied().filter(|alpha| alpha.fract() != 0.0).fold(0.0, f64::max);
-    let grid = if largest_fractional > 0.0 { RatioGrid::new(q, sigma, largest_fractional) } else { None };
-    let mut integers = IntegerMoments { q, sigma, known: Vec::new() };
+    let largest_fractional = orders
+        .iter()
+        .copied()
+        .filter(|alpha| alpha.fract() != 0.0)
+        .fold(0.0, f64::max);
+    let grid = if largest_fractional > 0.0 {
+        RatioGrid::new(q, sigma, largest_fractional)
+    } else {
+        None
+    };
+    let mut integers = IntegerMoments {
+        q,
+        sigma,
+        known: Vec::new(),
+    };
     let mut scratch = Vec::new();
     orders
         .iter()
@@ -106,7 +141,9 @@ pub fn step_rdp(q: f64, sigma: f64, orders: &[f64]) -> Vec<f64> {
             } else {
                 let chord = integers.chord(alpha);
                 // `min` also drops a NaN.
-                grid.as_ref().map_or(chord, |grid| chord.min(grid.log_moment(alpha, &mut scratch)))
+                grid.as_ref().map_or(chord, |grid| {
+                    chord.min(grid.log_moment(alpha, &mut scratch))
+                })
             };
             (log_moment * (1.0 + ROUNDING_SLACK) + ROUNDING_FLOOR) / (alpha - 1.0)
         })

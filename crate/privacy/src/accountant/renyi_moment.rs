@@ -71,7 +71,11 @@ impl RatioGrid {
             let excess = q * exponent.exp_m1();
             grid.ln_weight.push(ln_scale - x * x / (2.0 * variance));
             // Past exp's range, 1 - q is invisible beside q·e^exponent.
-            let ln_ratio = if excess.is_finite() { excess.ln_1p() } else { q.ln() + exponent };
+            let ln_ratio = if excess.is_finite() {
+                excess.ln_1p()
+            } else {
+                q.ln() + exponent
+            };
             grid.excess.push(excess);
             grid.ln_ratio.push(ln_ratio);
         }
@@ -81,7 +85,9 @@ impl RatioGrid {
     /// ln A_α for any order α > 1.
     pub(super) fn log_moment(&self, alpha: f64, scratch: &mut Vec<f64>) -> f64 {
         scratch.clear();
-        for ((weight, &excess), &ln_ratio) in self.ln_weight.iter().zip(&self.excess).zip(&self.ln_ratio) {
+        for ((weight, &excess), &ln_ratio) in
+            self.ln_weight.iter().zip(&self.excess).zip(&self.ln_ratio)
+        {
             scratch.push(weight + ln_bernoulli_gap(excess, ln_ratio, alpha));
         }
         ln_one_plus_exp(ln_sum_exp(scratch))
@@ -109,7 +115,11 @@ fn ln_bernoulli_gap(u: f64, ln_ratio: f64, alpha: f64) -> f64 {
 
 /// ln((1 + αu)/α) for large u, without overflow of αu.
 fn ln_linear(u: f64, alpha: f64) -> f64 {
-    if u.is_finite() { (1.0 / alpha + u).ln() } else { f64::NEG_INFINITY }
+    if u.is_finite() {
+        (1.0 / alpha + u).ln()
+    } else {
+        f64::NEG_INFINITY
+    }
 }
 
 /// ln(e^v - 1) for v > 0 without overflow.
@@ -128,5 +138,10 @@ fn ln_sum_exp(terms: &[f64]) -> f64 {
     if !largest.is_finite() {
         return largest;
     }
-    largest + terms.iter().map(|term| (term - largest).exp()).sum::<f64>().ln()
+    largest
+        + terms
+            .iter()
+            .map(|term| (term - largest).exp())
+            .sum::<f64>()
+            .ln()
 }

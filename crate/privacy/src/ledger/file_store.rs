@@ -16,7 +16,9 @@ pub struct FileStore {
 impl FileStore {
     /// A store in `folder`, which is created at the first charge.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self {
+            folder: folder.into(),
+        }
     }
 
     fn folder_of(&self, fingerprint: &DatasetFingerprint) -> PathBuf {
@@ -35,7 +37,8 @@ impl LedgerStore for FileStore {
         session: &SessionId,
         record: &[u8],
     ) -> Result<(), StoreError> {
-        write_record(&self.folder_of(fingerprint), &session.to_string(), record).map_err(StoreError::writing)
+        write_record(&self.folder_of(fingerprint), &session.to_string(), record)
+            .map_err(StoreError::writing)
     }
 }
 
@@ -49,7 +52,10 @@ fn read_records(folder: &Path) -> io::Result<Vec<Vec<u8>>> {
     for entry in entries {
         let path = entry?.path();
         // A temporary file is a charge that was never acknowledged, so nothing was released for it.
-        if path.extension().is_some_and(|extension| extension == "json") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
             records.push(fs::read(path)?);
         }
     }
@@ -69,5 +75,9 @@ fn write_record(folder: &Path, session: &str, record: &[u8]) -> io::Result<()> {
 
 /// Makes renames and new entries in a folder durable; only Unix knows how (and needs) to.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
 }

@@ -86,7 +86,10 @@ impl DatasetFingerprint {
     /// The caller decides what "the same row" means by what it puts into the bytes; they must be
     /// unambiguous (two different rows never the same bytes).
     pub fn of_rows<R: AsRef<[u8]>>(rows: impl IntoIterator<Item = R>) -> Self {
-        let mut hashes: Vec<[u8; 32]> = rows.into_iter().map(|row| Sha256::digest(row.as_ref()).into()).collect();
+        let mut hashes: Vec<[u8; 32]> = rows
+            .into_iter()
+            .map(|row| Sha256::digest(row.as_ref()).into())
+            .collect();
         hashes.sort_unstable();
         let mut digest = Sha256::new();
         for hash in &hashes {

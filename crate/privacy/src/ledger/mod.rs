@@ -31,16 +31,22 @@ use crate::accountant::{AccountingError, Phase, validate_delta};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LedgerError {
     /// A record is not what this program writes. It may stand for any amount, so it cannot be skipped.
-    #[error("the privacy ledger of these rows is damaged ({0}); what was spent on them is unknown, so no private step can be taken")]
+    #[error(
+        "the privacy ledger of these rows is damaged ({0}); what was spent on them is unknown, so no private step can be taken"
+    )]
     Damaged(String),
     /// A record was written by a newer version of this program.
-    #[error("the privacy ledger of these rows has version {0}, newer than this program; update the program")]
+    #[error(
+        "the privacy ledger of these rows has version {0}, newer than this program; update the program"
+    )]
     Newer(u64),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A charge was written, but reading it back does not show it.
-    #[error("a charge was written to the privacy ledger but is not there when read back; the storage cannot be relied on")]
+    #[error(
+        "a charge was written to the privacy ledger but is not there when read back; the storage cannot be relied on"
+    )]
     ChargeLost,
 }
 
@@ -55,7 +61,10 @@ impl Ledger {
     ///
     /// # Errors
     /// When the store fails, or any record is damaged or newer.
-    pub async fn read<S: LedgerStore>(store: &S, fingerprint: &DatasetFingerprint) -> Result<Self, LedgerError> {
+    pub async fn read<S: LedgerStore>(
+        store: &S,
+        fingerprint: &DatasetFingerprint,
+    ) -> Result<Self, LedgerError> {
         let mut ledger = Self::default();
         for bytes in store.load(fingerprint).await? {
             ledger.merge(SessionRecord::parse(&bytes, fingerprint)?);
@@ -65,7 +74,11 @@ impl Ledger {
 
     /// Adds a session's record; of two records of one session the larger counts.
     pub fn merge(&mut self, record: SessionRecord) {
-        match self.records.iter_mut().find(|known| known.session == record.session) {
+        match self
+            .records
+            .iter_mut()
+            .find(|known| known.session == record.session)
+        {
             None => self.records.push(record),
             Some(known) if known.charge.steps < record.charge.steps => *known = record,
             Some(_) => {}
@@ -74,7 +87,9 @@ impl Ledger {
 
     /// The record of a session, if it ever charged.
     pub fn session(&self, session: &SessionId) -> Option<&SessionRecord> {
-        self.records.iter().find(|record| record.session == *session)
+        self.records
+            .iter()
+            .find(|record| record.session == *session)
     }
 
     /// All charges, one per session that charged.
@@ -89,7 +104,8 @@ impl Ledger {
 
     /// Steps charged over all runs.
     pub fn steps(&self) -> u64 {
-        self.charges().fold(0, |sum, charge| sum.saturating_add(charge.steps))
+        self.charges()
+            .fold(0, |sum, charge| sum.saturating_add(charge.steps))
     }
 
     /// Number of different runs charged.

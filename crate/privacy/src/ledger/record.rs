@@ -88,8 +88,12 @@ struct Version {
 impl SessionRecord {
     /// The stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let stored = Stored { version: LEDGER_VERSION, record: *self };
-        serde_json::to_vec(&stored).expect("a record of numbers and hexadecimal text always serialises")
+        let stored = Stored {
+            version: LEDGER_VERSION,
+            record: *self,
+        };
+        serde_json::to_vec(&stored)
+            .expect("a record of numbers and hexadecimal text always serialises")
     }
 
     /// Reads the stored form of a record that should belong to `fingerprint`.
@@ -104,7 +108,9 @@ impl SessionRecord {
         if version > LEDGER_VERSION {
             return Err(LedgerError::Newer(version));
         }
-        let record = serde_json::from_slice::<Stored>(bytes).map_err(damaged)?.record;
+        let record = serde_json::from_slice::<Stored>(bytes)
+            .map_err(damaged)?
+            .record;
         if record.fingerprint != *fingerprint {
             return Err(LedgerError::Damaged("a record of another data set".into()));
         }

@@ -9,7 +9,9 @@ use super::{DatasetFingerprint, SessionId};
 
 /// The store could not read or write.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the privacy ledger could not be {action}: {reason}; free some space or allow this site to store data")]
+#[error(
+    "the privacy ledger could not be {action}: {reason}; free some space or allow this site to store data"
+)]
 pub struct StoreError {
     /// "read" or "written".
     pub action: &'static str,
@@ -20,12 +22,18 @@ pub struct StoreError {
 impl StoreError {
     /// Reading failed.
     pub fn reading(reason: impl ToString) -> Self {
-        Self { action: "read", reason: reason.to_string() }
+        Self {
+            action: "read",
+            reason: reason.to_string(),
+        }
     }
 
     /// Writing failed.
     pub fn writing(reason: impl ToString) -> Self {
-        Self { action: "written", reason: reason.to_string() }
+        Self {
+            action: "written",
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -79,7 +87,9 @@ type Records = BTreeMap<(DatasetFingerprint, SessionId), Vec<u8>>;
 impl LedgerStore for MemoryStore {
     async fn load(&self, fingerprint: &DatasetFingerprint) -> Result<Vec<Vec<u8>>, StoreError> {
         let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_data_set = records.iter().filter(|((owner, _), _)| owner == fingerprint);
+        let of_data_set = records
+            .iter()
+            .filter(|((owner, _), _)| owner == fingerprint);
         Ok(of_data_set.map(|(_, record)| record.clone()).collect())
     }
 

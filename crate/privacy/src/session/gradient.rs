@@ -27,7 +27,11 @@ impl ClippedSum {
 
     /// False if this cannot be the sum of `rows` gradients of norm at most the clipping norm.
     pub(super) fn is_possible(&self, rows: usize) -> bool {
-        let squares: f64 = self.values.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+        let squares: f64 = self
+            .values
+            .iter()
+            .map(|&value| f64::from(value) * f64::from(value))
+            .sum();
         squares.sqrt() <= rows as f64 * self.clip_norm * (1.0 + LENGTH_SLACK)
     }
 }
@@ -91,7 +95,8 @@ impl ReleasedGradient {
     /// σ·C·sqrt(coordinates); zero without privacy. Depends on no data, so it may be shown.
     pub fn expected_noise_norm(&self) -> f64 {
         match self.privacy {
-            GradientPrivacy::Private { noise_on_sum } | GradientPrivacy::InsecureTest { noise_on_sum } => {
+            GradientPrivacy::Private { noise_on_sum }
+            | GradientPrivacy::InsecureTest { noise_on_sum } => {
                 expected_norm(noise_on_sum, self.values.len())
             }
             GradientPrivacy::WithoutPrivacy => 0.0,

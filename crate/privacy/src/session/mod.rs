@@ -97,7 +97,9 @@ pub enum PrivacyError {
     #[error(transparent)]
     Accounting(#[from] AccountingError),
     /// The next step would pass the budget.
-    #[error("the next step would bring epsilon to {next:.4}, past the budget of {budget}; {spent:.4} is spent on these rows")]
+    #[error(
+        "the next step would bring epsilon to {next:.4}, past the budget of {budget}; {spent:.4} is spent on these rows"
+    )]
     BudgetSpent {
         /// ε spent on these rows.
         spent: f64,
@@ -121,7 +123,9 @@ pub enum PrivacyError {
         planned: u32,
     },
     /// The ledger knows the run with another sampling rate, noise multiplier or clipping norm.
-    #[error("run {0} was begun with another sampling rate, noise or clipping norm; start a new run for the new plan")]
+    #[error(
+        "run {0} was begun with another sampling rate, noise or clipping norm; start a new run for the new plan"
+    )]
     PlanChanged(RunId),
     /// The ledger failed; nothing was released.
     #[error(transparent)]
@@ -138,7 +142,9 @@ pub enum PrivacyError {
         planned: f64,
     },
     /// The sum cannot be one of this many clipped gradients.
-    #[error("the sum of the gradients is not finite or longer than {rows} clipped gradients can be; this is a defect")]
+    #[error(
+        "the sum of the gradients is not finite or longer than {rows} clipped gradients can be; this is a defect"
+    )]
     NotClipped {
         /// Rows of the batch.
         rows: usize,

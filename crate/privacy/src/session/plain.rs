@@ -38,14 +38,30 @@ impl PlainSession {
     ///
     /// # Errors
     /// When the plan is out of range, or the platform gives no random bytes.
-    pub fn begin(plan: PlainPlan, steps_done: u32, randomness: Randomness) -> Result<Self, PrivacyError> {
+    pub fn begin(
+        plan: PlainPlan,
+        steps_done: u32,
+        randomness: Randomness,
+    ) -> Result<Self, PrivacyError> {
         validate_batch(plan.rows, plan.expected_batch)?;
         if steps_done > plan.steps {
-            return Err(PrivacyError::BeyondPlan { done: steps_done, planned: plan.steps });
+            return Err(PrivacyError::BeyondPlan {
+                done: steps_done,
+                planned: plan.steps,
+            });
         }
-        let sampler = PoissonSampler::new(plan.rows, plan.expected_batch)
-            .ok_or(PlanError::ExpectedBatch { batch: plan.expected_batch, rows: plan.rows })?;
-        Ok(Self { plan, sampler, streams: Streams::new(randomness)?, steps_done })
+        let sampler = PoissonSampler::new(plan.rows, plan.expected_batch).ok_or(
+            PlanError::ExpectedBatch {
+                batch: plan.expected_batch,
+                rows: plan.rows,
+            },
+        )?;
+        Ok(Self {
+            plan,
+            sampler,
+            streams: Streams::new(randomness)?,
+            steps_done,
+        })
     }
 
     /// Draws the next batch.
@@ -54,10 +70,17 @@ impl PlainSession {
     /// [`PrivacyError::PlanFinished`].
     pub fn open_step(&mut self) -> Result<PlainStep<'_>, PrivacyError> {
         if self.steps_done >= self.plan.steps {
-            return Err(PrivacyError::PlanFinished { steps: self.plan.steps });
+            return Err(PrivacyError::PlanFinished {
+                steps: self.plan.steps,
+            });
         }
-        let rows = self.sampler.draw(&mut self.streams.stream(self.steps_done, Purpose::Sampling));
-        Ok(PlainStep { session: self, rows })
+        let rows = self
+            .sampler
+            .draw(&mut self.streams.stream(self.steps_done, Purpose::Sampling));
+        Ok(PlainStep {
+            session: self,
+            rows,
+        })
     }
 
     /// The plan.
@@ -80,8 +103,15 @@ impl PlainStep<'_> {
     /// Divides the sum of the rows' gradients by the expected batch size. WITHOUT PRIVACY.
     pub fn release(self, sum: &[f32]) -> ReleasedGradient {
         let batch = self.session.plan.expected_batch as f64;
-        let values = sum.iter().map(|&value| (f64::from(value) / batch) as f32).collect();
+        let values = sum
+            .iter()
+            .map(|&value| (f64::from(value) / batch) as f32)
+            .collect();
         self.session.steps_done += 1;
-        ReleasedGradient { values, privacy: GradientPrivacy::WithoutPrivacy, step: self.session.steps_done }
+        ReleasedGradient {
+            values,
+            privacy: GradientPrivacy::WithoutPrivacy,
+            step: self.session.steps_done,
+        }
     }
 }

@@ -106,7 +106,10 @@ pub(super) fn validate_batch(rows: u64, expected_batch: u64) -> Result<(), PlanE
         return Err(PlanError::Rows(rows));
     }
     if expected_batch == 0 || expected_batch > rows {
-        return Err(PlanError::ExpectedBatch { batch: expected_batch, rows });
+        return Err(PlanError::ExpectedBatch {
+            batch: expected_batch,
+            rows,
+        });
     }
     Ok(())
 }

@@ -49,10 +49,17 @@ impl<S: LedgerStore> PrivateSession<S> {
     ) -> Result<Self, PrivacyError> {
         plan.validate()?;
         if steps_done > plan.steps {
-            return Err(PrivacyError::BeyondPlan { done: steps_done, planned: plan.steps });
+            return Err(PrivacyError::BeyondPlan {
+                done: steps_done,
+                planned: plan.steps,
+            });
         }
-        let sampler = PoissonSampler::new(plan.rows, plan.expected_batch)
-            .ok_or(PlanError::ExpectedBatch { batch: plan.expected_batch, rows: plan.rows })?;
+        let sampler = PoissonSampler::new(plan.rows, plan.expected_batch).ok_or(
+            PlanError::ExpectedBatch {
+                batch: plan.expected_batch,
+                rows: plan.rows,
+            },
+        )?;
         let ledger = Ledger::read(&store, &fingerprint).await?;
         let mut charge = RunCharge {
             run: run_id,
@@ -76,7 +83,11 @@ impl<S: LedgerStore> PrivateSession<S> {
             sampler,
             streams: Streams::new(randomness)?,
             store,
-            own: SessionRecord { fingerprint, session: SessionId::random()?, charge },
+            own: SessionRecord {
+                fingerprint,
+                session: SessionId::random()?,
+                charge,
+            },
             ledger,
             curves: StepCurves::default(),
             spent: 0.0,
@@ -94,11 +105,18 @@ impl<S: LedgerStore> PrivateSession<S> {
     /// [`PrivacyError::BudgetSpent`] when one more would pass the budget.
     pub fn open_step(&mut self) -> Result<OpenStep<'_, S>, PrivacyError> {
         if self.steps_done >= self.plan.steps {
-            return Err(PrivacyError::PlanFinished { steps: self.plan.steps });
+            return Err(PrivacyError::PlanFinished {
+                steps: self.plan.steps,
+            });
         }
         self.require(self.next)?;
-        let rows = self.sampler.draw(&mut self.streams.stream(self.steps_done, Purpose::Sampling));
-        Ok(OpenStep { session: self, rows })
+        let rows = self
+            .sampler
+            .draw(&mut self.streams.stream(self.steps_done, Purpose::Sampling));
+        Ok(OpenStep {
+            session: self,
+            rows,
+        })
     }
 
     /// ε spent on these rows at the plan's δ: this run, and every other run in the ledger when it was
@@ -144,7 +162,13 @@ impl<S: LedgerStore> PrivateSession<S> {
 
     /// The claim in words, as of now.
     pub fn statement(&self) -> PrivacyStatement {
-        PrivacyStatement::new(&self.plan, self.run_id(), &self.ledger, self.spent, self.is_secure())
+        PrivacyStatement::new(
+            &self.plan,
+            self.run_id(),
+            &self.ledger,
+            self.spent,
+            self.is_secure(),
+        )
     }
 
     /// Takes over what the store holds.
@@ -175,7 +199,11 @@ impl<S: LedgerStore> PrivateSession<S> {
             return Ok(());
         }
         let (spent, next, budget) = (self.spent, self.next, self.plan.budget_epsilon);
-        Err(PrivacyError::BudgetSpent { spent, next, budget })
+        Err(PrivacyError::BudgetSpent {
+            spent,
+            next,
+            budget,
+        })
     }
 
     /// Charges one step: durable, seen again when read back, and within the budget together with what
@@ -227,7 +255,10 @@ impl<S: LedgerStore> OpenStep<'_, S> {
         let Self { session, rows } = self;
         let plan = session.plan;
         if sum.clip_norm != plan.clip_norm {
-            return Err(PrivacyError::ClipNormMismatch { clipped: sum.clip_norm, planned: plan.clip_norm });
+            return Err(PrivacyError::ClipNormMismatch {
+                clipped: sum.clip_norm,
+                planned: plan.clip_norm,
+            });
         }
         if !sum.is_possible(rows.len()) {
             return Err(PrivacyError::NotClipped { rows: rows.len() });
@@ -235,13 +266,22 @@ impl<S: LedgerStore> OpenStep<'_, S> {
         session.charge().await?;
         let noise_on_sum = plan.noise_on_sum();
         let mut stream = session.streams.stream(session.steps_done, Purpose::Noise);
-        let values = add_gaussian(&sum.values, noise_on_sum, plan.expected_batch as f64, &mut stream);
+        let values = add_gaussian(
+            &sum.values,
+            noise_on_sum,
+            plan.expected_batch as f64,
+            &mut stream,
+        );
         session.steps_done += 1;
         let privacy = if session.is_secure() {
             GradientPrivacy::Private { noise_on_sum }
         } else {
             GradientPrivacy::InsecureTest { noise_on_sum }
         };
-        Ok(ReleasedGradient { values, privacy, step: session.steps_done })
+        Ok(ReleasedGradient {
+            values,
+            privacy,
+            step: session.steps_done,
+        })
     }
 }

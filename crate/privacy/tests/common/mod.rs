@@ -3,9 +3,13 @@
 
 use std::cell::{Cell, RefCell};
 
-use vaultlab_privacy::ledger::{DatasetFingerprint, LedgerStore, MemoryStore, RunId, SessionId, StoreError};
+use vaultlab_privacy::ledger::{
+    DatasetFingerprint, LedgerStore, MemoryStore, RunId, SessionId, StoreError,
+};
 use vaultlab_privacy::randomness::Randomness;
-use vaultlab_privacy::session::{ClippedSum, PrivacyError, PrivacyPlan, PrivateSession, ReleasedGradient};
+use vaultlab_privacy::session::{
+    ClippedSum, PrivacyError, PrivacyPlan, PrivateSession, ReleasedGradient,
+};
 
 /// 200 rows in batches of 20, σ = 1: ε 8 after about 200 steps.
 pub const PLAN: PrivacyPlan = PrivacyPlan {
@@ -32,12 +36,26 @@ pub fn run_id(number: u8) -> RunId {
 }
 
 /// Begins a run in test mode.
-pub fn begin<S: LedgerStore>(plan: PrivacyPlan, run: u8, done: u32, store: S) -> Result<PrivateSession<S>, PrivacyError> {
-    pollster::block_on(PrivateSession::begin(plan, fingerprint(), run_id(run), done, SEED, store))
+pub fn begin<S: LedgerStore>(
+    plan: PrivacyPlan,
+    run: u8,
+    done: u32,
+    store: S,
+) -> Result<PrivateSession<S>, PrivacyError> {
+    pollster::block_on(PrivateSession::begin(
+        plan,
+        fingerprint(),
+        run_id(run),
+        done,
+        SEED,
+        store,
+    ))
 }
 
 /// One step with a sum that depends on the rows drawn.
-pub fn step<S: LedgerStore>(session: &mut PrivateSession<S>) -> Result<ReleasedGradient, PrivacyError> {
+pub fn step<S: LedgerStore>(
+    session: &mut PrivateSession<S>,
+) -> Result<ReleasedGradient, PrivacyError> {
     let step = session.open_step()?;
     let clip = step.clip_norm();
     let mut values = vec![0.0_f32; DIMENSIONS];
@@ -71,7 +89,12 @@ pub struct FaultyStore {
 
 impl FaultyStore {
     pub fn new(kept: MemoryStore) -> Self {
-        Self { kept, fault: Cell::new(Fault::None), unreadable: Cell::new(false), saves: RefCell::default() }
+        Self {
+            kept,
+            fault: Cell::new(Fault::None),
+            unreadable: Cell::new(false),
+            saves: RefCell::default(),
+        }
     }
 }
 

@@ -38,7 +38,11 @@ pub fn epsilon(
     steps: u32,
     delta: f64,
 ) -> Result<f64, JsError> {
-    let phase = Phase { sampling_rate, noise_multiplier, steps: u64::from(steps) };
+    let phase = Phase {
+        sampling_rate,
+        noise_multiplier,
+        steps: u64::from(steps),
+    };
     Ok(accountant::epsilon(&[phase], delta)?)
 }
 
@@ -66,7 +70,12 @@ pub fn calibrate(
     steps: u32,
     delta: f64,
 ) -> Result<f64, JsError> {
-    Ok(calibrate::noise_multiplier(target_epsilon, sampling_rate, u64::from(steps), delta)?)
+    Ok(calibrate::noise_multiplier(
+        target_epsilon,
+        sampling_rate,
+        u64::from(steps),
+        delta,
+    )?)
 }
 
 /// ε along a run, from step 0 to its end: at most `points` points, and never more than 200.
@@ -81,11 +90,18 @@ pub fn epsilon_trace(
     delta: f64,
     points: u32,
 ) -> Result<JsValue, JsError> {
-    let phase = Phase { sampling_rate, noise_multiplier, steps: u64::from(steps) };
+    let phase = Phase {
+        sampling_rate,
+        noise_multiplier,
+        steps: u64::from(steps),
+    };
     let trace = calibrate::epsilon_trace(&[], &phase, delta, points.min(MOST_POINTS))?;
     let points: Vec<TracePoint> = trace
         .into_iter()
-        .map(|point| TracePoint { steps: point.steps as u32, epsilon: point.epsilon })
+        .map(|point| TracePoint {
+            steps: point.steps as u32,
+            epsilon: point.epsilon,
+        })
         .collect();
     write(&points)
 }
@@ -95,7 +111,9 @@ pub fn epsilon_trace(
 /// # Errors
 /// When the request cannot be planned for; a plan that is merely poor comes back with advice.
 #[wasm_bindgen(unchecked_return_type = "PlanReply")]
-pub fn plan(#[wasm_bindgen(unchecked_param_type = "PlanRequest")] request: JsValue) -> Result<JsValue, JsError> {
+pub fn plan(
+    #[wasm_bindgen(unchecked_param_type = "PlanRequest")] request: JsValue,
+) -> Result<JsValue, JsError> {
     let request: PlanRequest = read(request)?;
     write(&planner::plan(&request)?)
 }

@@ -22,7 +22,8 @@ pub(crate) fn plan(request: &PlanRequest) -> Result<PlanReply, PlanError> {
         PlanGoal::NoiseMultiplier { sigma } => plan.noise_multiplier = sigma,
         PlanGoal::TargetEpsilon { epsilon } => {
             let steps = u64::from(plan.steps);
-            plan.noise_multiplier = noise_multiplier(epsilon, plan.sampling_rate(), steps, plan.delta)?;
+            plan.noise_multiplier =
+                noise_multiplier(epsilon, plan.sampling_rate(), steps, plan.delta)?;
             plan.budget_epsilon = epsilon;
         }
     }
@@ -40,7 +41,10 @@ pub(crate) fn plan(request: &PlanRequest) -> Result<PlanReply, PlanError> {
         noise_to_signal: parameters.map(|parameters| noise_to_signal(&plan, parameters)),
         recommended_delta: recommended_delta(plan.rows),
         accountant: ACCOUNTANT.into(),
-        advice: advise(&plan, parameters).into_iter().map(to_protocol).collect(),
+        advice: advise(&plan, parameters)
+            .into_iter()
+            .map(to_protocol)
+            .collect(),
     })
 }
 
@@ -99,7 +103,11 @@ mod tests {
     #[test]
     fn earlier_steps_count() {
         let mut twice = request(PlanGoal::NoiseMultiplier { sigma: 1.0 });
-        twice.earlier.push(PlanPhase { sampling_rate: 64.0 / 900.0, noise_multiplier: 1.0, steps: 100 });
+        twice.earlier.push(PlanPhase {
+            sampling_rate: 64.0 / 900.0,
+            noise_multiplier: 1.0,
+            steps: 100,
+        });
         let mut long = request(PlanGoal::NoiseMultiplier { sigma: 1.0 });
         long.steps = 200;
         let (twice, long) = (plan(&twice).unwrap(), plan(&long).unwrap());

@@ -1,0 +1,141 @@
+//! Two sessions on the same rows whose reads and writes of the store interleave in every way: both may
+//! reach for the last step of the budget, and at most one may get it.
+
+mod common;
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use common::{PLAN, begin, fingerprint};
+use vaultlab_privacy::ledger::{
+    DatasetFingerprint, Ledger, LedgerStore, MemoryStore, SessionId, StoreError,
+};
+use vaultlab_privacy::session::{ClippedSum, PrivacyError, PrivacyPlan, ReleasedGradient};
+
+/// A store that lets another task run before each read and before each write.
+struct Interruptible(MemoryStore);
+
+impl LedgerStore for Interruptible {
+    async fn load(&self, fingerprint: &DatasetFingerprint) -> Result<Vec<Vec<u8>>, StoreError> {
+        Pause(false).await;
+        self.0.load(fingerprint).await
+    }
+
+    async fn save_durably(
+        &self,
+        fingerprint: &DatasetFingerprint,
+        session: &SessionId,
+        record: &[u8],
+    ) -> Result<(), StoreError> {
+        Pause(false).await;
+        self.0.save_durably(fingerprint, session, record).await
+    }
+}
+
+/// Pending once, then ready.
+struct Pause(bool);
+
+impl Future for Pause {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        context.waker().wake_by_ref();
+        if std::mem::replace(&mut self.0, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+type Outcome = Result<ReleasedGradient, PrivacyError>;
+
+/// Polls both futures in the order that the bits of `schedule` give, then to their ends.
+fn interleave(
+    first: impl Future<Output = Outcome>,
+    second: impl Future<Output = Outcome>,
+    schedule: u32,
+) -> [Outcome; 2] {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let mut ends = [None, None];
+    let mut context = Context::from_waker(Waker::noop());
+    for turn in 0..64 {
+        let who = if turn < 32 {
+            (schedule >> turn & 1) as usize
+        } else {
+            turn % 2
+        };
+        if ends[who].is_none() {
+            let polled = if who == 0 {
+                first.as_mut().poll(&mut context)
+            } else {
+                second.as_mut().poll(&mut context)
+            };
+            if let Poll::Ready(end) = polled {
+                ends[who] = Some(end);
+            }
+        }
+    }
+    ends.map(|end| end.expect("64 turns are enough for 3 pauses each"))
+}
+
+/// A release pauses three times (read, write, read), so it takes four polls; all 2^8 schedules of eight
+/// turns include every interleaving. The budget allows one step more, and both sessions ask for it.
+#[test]
+fn at_most_one_gets_the_last_step() {
+    let one = PrivacyPlan { steps: 1, ..PLAN }.epsilon().unwrap();
+    let two = PrivacyPlan { steps: 2, ..PLAN }.epsilon().unwrap();
+    let plan = PrivacyPlan {
+        budget_epsilon: (one + two) / 2.0,
+        ..PLAN
+    };
+    let (mut got_one, mut got_none) = (0, 0);
+    for schedule in 0..1 << 8 {
+        let store = MemoryStore::default();
+        let mut sessions = [1, 2].map(|run| begin(plan, run, 0, Interruptible(store.clone())));
+        let [Ok(a), Ok(b)] = &mut sessions else {
+            panic!("both begin")
+        };
+        let sum = || ClippedSum::new(vec![0.0; 4], plan.clip_norm);
+        let ends = interleave(
+            a.open_step().unwrap().release(sum()),
+            b.open_step().unwrap().release(sum()),
+            schedule,
+        );
+        let released = ends.iter().filter(|end| end.is_ok()).count();
+        let ledger = pollster::block_on(Ledger::read(&store, &fingerprint())).unwrap();
+        assert!(released <= 1, "schedule {schedule:b}");
+        assert!(ledger.steps() >= released as u64);
+        for end in ends {
+            assert!(matches!(end, Ok(_) | Err(PrivacyError::BudgetSpent { .. })));
+        }
+        got_one += u32::from(released == 1);
+        got_none += u32::from(released == 0);
+    }
+    // Schedules that run one after the other, and schedules in which both wrote before either looked.
+    assert!(got_one > 0 && got_none > 0, "{got_one} {got_none}");
+}
+
+/// With budget for both, both are released in every interleaving, and both are on record: neither
+/// session's write can undo the other's.
+#[test]
+fn no_charge_is_overwritten() {
+    for schedule in 0..1 << 8 {
+        let store = MemoryStore::default();
+        // Two tabs that resumed the same run.
+        let mut sessions = [1, 1].map(|run| begin(PLAN, run, 0, Interruptible(store.clone())));
+        let [Ok(a), Ok(b)] = &mut sessions else {
+            panic!("both begin")
+        };
+        let sum = || ClippedSum::new(vec![0.0; 4], PLAN.clip_norm);
+        let ends = interleave(
+            a.open_step().unwrap().release(sum()),
+            b.open_step().unwrap().release(sum()),
+            schedule,
+        );
+        assert!(ends.iter().all(Result::is_ok), "schedule {schedule:b}");
+        let ledger = pollster::block_on(Ledger::read(&store, &fingerprint())).unwrap();
+        assert_eq!(ledger.steps(), 2, "schedule {schedule:b}");
+    }
+}
