@@ -1,0 +1,286 @@
+//! The command line's grammar.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, ValueEnum};
+use vaultlab_protocol::{DeviceChoice, WeightFormat};
+
+/// Runs and privately fine-tunes Gemma-family models.
+#[derive(Parser)]
+#[command(name = "vaultlab", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// Where to compute: auto takes a hardware GPU if there is one, the CPU otherwise.
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    pub device: Device,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Subcommand,
+}
+
+/// A device on the command line.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Device {
+    /// Hardware GPU, else CPU.
+    Auto,
+    /// Vulkan, Metal or DirectX through wgpu, a software adapter included.
+    Gpu,
+    /// The SIMD CPU backend.
+    Cpu,
+}
+
+impl From<Device> for DeviceChoice {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Auto => Self::Auto,
+            Device::Gpu => Self::Gpu,
+            Device::Cpu => Self::Cpu,
+        }
+    }
+}
+
+/// Representation of the frozen matrices on the command line.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Weights {
+    /// 32-bit floats.
+    F32,
+    /// 4-bit NormalFloat with double quantisation.
+    Nf4,
+}
+
+impl From<Weights> for WeightFormat {
+    fn from(weights: Weights) -> Self {
+        match weights {
+            Weights::F32 => Self::F32,
+            Weights::Nf4 => Self::Nf4,
+        }
+    }
+}
+
+/// The commands.
+#[derive(clap::Subcommand)]
+pub enum Subcommand {
+    /// Logits at every position of a sequence of ids, as a safetensors file.
+    Logits(Logits),
+    /// Answer a prompt.
+    Generate(Generate),
+    /// Fine-tune a LoRA adapter, privately unless told otherwise.
+    Finetune(Finetune),
+    /// Per-example gradient norms and the clipped sum of one batch, as a safetensors file.
+    Grads(Grads),
+    /// ε of a Poisson-subsampled Gaussian mechanism.
+    Epsilon(Epsilon),
+    /// The noise multiplier for a target ε.
+    Calibrate(Calibrate),
+}
+
+/// A model and how to hold it.
+#[derive(Args)]
+pub struct Model {
+    /// Folder with config.json, tokenizer.json and the safetensors.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// How to hold the frozen matrices.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub weights: Weights,
+    /// Folder of a PEFT adapter.
+    #[arg(long)]
+    pub adapter: Option<PathBuf>,
+}
+
+/// Arguments of `logits`.
+#[derive(Args)]
+pub struct Logits {
+    /// Model.
+    #[command(flatten)]
+    pub model: Model,
+    /// Token ids, comma-separated.
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub ids: Vec<u32>,
+    /// File to write: tensor `logits`, [tokens, vocabulary], f32.
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Arguments of `generate`.
+#[derive(Args)]
+pub struct Generate {
+    /// Model.
+    #[command(flatten)]
+    pub model: Model,
+    /// The prompt.
+    #[arg(long)]
+    pub prompt: String,
+    /// Put the prompt in the instruction template.
+    #[arg(long)]
+    pub instruction: bool,
+    /// New tokens at most.
+    #[arg(long, default_value_t = 64)]
+    pub max_new_tokens: u32,
+    /// 0 for greedy decoding.
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Keep the k likeliest; 0 for all.
+    #[arg(long, default_value_t = 0)]
+    pub top_k: u32,
+    /// Keep the smallest set with this mass; 1 for all.
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f32,
+    /// Drop tokens below this share of the likeliest; 0 for none.
+    #[arg(long, default_value_t = 0.0)]
+    pub min_p: f32,
+    /// Penalty on ids seen before; 1 for none.
+    #[arg(long, default_value_t = 1.0)]
+    pub repetition_penalty: f32,
+    /// Seed of the sampler.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u32,
+    /// Stop before this text; may be given several times.
+    #[arg(long)]
+    pub stop: Vec<String>,
+}
+
+/// Arguments of `finetune`.
+#[derive(Args)]
+pub struct Finetune {
+    /// Folder with config.json, tokenizer.json and the safetensors.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// How to hold the frozen matrices.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub weights: Weights,
+    /// Rows: JSON, JSONL, CSV, TSV or text.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Folder to write the PEFT adapter to.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// ε this run may cost; the noise multiplier is calibrated for it.
+    #[arg(long, required_unless_present = "no_privacy")]
+    pub target_epsilon: Option<f64>,
+    /// δ; must be well below 1 / rows.
+    #[arg(long, default_value_t = 1e-5)]
+    pub delta: f64,
+    /// WITHOUT PRIVACY: no clipping, no noise, for comparison only.
+    #[arg(long)]
+    pub no_privacy: bool,
+    /// Refuse steps that would bring the ε of all runs on these rows past this.
+    #[arg(long)]
+    pub budget: Option<f64>,
+    /// Clipping norm C.
+    #[arg(long, default_value_t = 1.0)]
+    pub clip: f64,
+    /// Optimiser steps.
+    #[arg(long, default_value_t = 100)]
+    pub steps: u32,
+    /// Expected logical batch; a quarter of the rows unless given.
+    #[arg(long)]
+    pub batch: Option<u32>,
+    /// Rows computed at once.
+    #[arg(long, default_value_t = 8)]
+    pub micro_batch: u32,
+    /// Peak learning rate.
+    #[arg(long, default_value_t = 1e-3)]
+    pub learning_rate: f64,
+    /// Warm-up steps.
+    #[arg(long, default_value_t = 5)]
+    pub warmup: u32,
+    /// Decoupled weight decay.
+    #[arg(long, default_value_t = 0.0)]
+    pub weight_decay: f64,
+    /// LoRA rank.
+    #[arg(long, default_value_t = 8)]
+    pub rank: u32,
+    /// LoRA alpha.
+    #[arg(long, default_value_t = 16.0)]
+    pub alpha: f32,
+    /// Dropout on LoRA's input.
+    #[arg(long, default_value_t = 0.0)]
+    pub dropout: f32,
+    /// Projections to adapt, comma-separated.
+    #[arg(long, value_delimiter = ',')]
+    pub targets: Option<Vec<String>>,
+    /// Longest row in tokens.
+    #[arg(long, default_value_t = 128)]
+    pub max_tokens: u32,
+    /// Share of the rows held out for evaluation.
+    #[arg(long, default_value_t = 0.1)]
+    pub held_out: f64,
+    /// Column with the prompt; guessed unless given.
+    #[arg(long)]
+    pub prompt_column: Option<String>,
+    /// Column with the response; guessed unless given.
+    #[arg(long)]
+    pub response_column: Option<String>,
+    /// Evaluate every this many steps; 0 for the ends only.
+    #[arg(long, default_value_t = 0)]
+    pub evaluate_every: u32,
+    /// Folder of the privacy ledgers; in the user's data folder unless given.
+    #[arg(long)]
+    pub ledger: Option<PathBuf>,
+    /// Go on from OUT/checkpoint.safetensors.
+    #[arg(long)]
+    pub resume: bool,
+    /// INSECURE: fixes every random choice, for tests. Gives no privacy.
+    #[arg(long)]
+    pub insecure_seed: Option<u32>,
+}
+
+/// Arguments of `grads`.
+#[derive(Args)]
+pub struct Grads {
+    /// Folder with config.json, tokenizer.json and the safetensors.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// How to hold the frozen matrices.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub weights: Weights,
+    /// Folder of a PEFT adapter.
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// JSON: {"input_ids": [[…]], "labels": [[…]]}, -100 masked.
+    #[arg(long)]
+    pub batch: PathBuf,
+    /// Clipping norm C.
+    #[arg(long)]
+    pub clip: f64,
+    /// Rows computed at once.
+    #[arg(long, default_value_t = 8)]
+    pub micro_batch: usize,
+    /// File to write: `norms` and the clipped sum by PEFT parameter name.
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Arguments of `epsilon`.
+#[derive(Args)]
+pub struct Epsilon {
+    /// Sampling rate q.
+    #[arg(long)]
+    pub sampling_rate: f64,
+    /// Noise multiplier σ.
+    #[arg(long)]
+    pub noise_multiplier: f64,
+    /// Steps T.
+    #[arg(long)]
+    pub steps: u64,
+    /// δ.
+    #[arg(long)]
+    pub delta: f64,
+}
+
+/// Arguments of `calibrate`.
+#[derive(Args)]
+pub struct Calibrate {
+    /// Target ε.
+    #[arg(long)]
+    pub target_epsilon: f64,
+    /// Sampling rate q.
+    #[arg(long)]
+    pub sampling_rate: f64,
+    /// Steps T.
+    #[arg(long)]
+    pub steps: u64,
+    /// δ.
+    #[arg(long)]
+    pub delta: f64,
+}

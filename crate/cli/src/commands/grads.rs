@@ -1,0 +1,98 @@
+use serde::Deserialize;
+use serde_json::{Value, json};
+use vaultlab_engine::EngineError;
+use vaultlab_engine::device::MemoryMeter;
+use vaultlab_engine::train::{Clipping, gradient_sum};
+use vaultlab_formats::checkpoint::{F32Tensor, write_f32};
+use vaultlab_formats::examples::Example;
+use vaultlab_protocol::DeviceChoice;
+
+use super::open;
+use crate::args::Grads;
+use crate::{Failure, files};
+
+/// A batch as JSON.
+#[derive(Deserialize)]
+struct Batch {
+    input_ids: Vec<Vec<u32>>,
+    labels: Vec<Vec<i32>>,
+}
+
+impl Batch {
+    fn examples(self, vocabulary: usize, context: usize) -> Result<Vec<Example>, EngineError> {
+        let bad = |message: String| Err(EngineError::Data(message));
+        if self.input_ids.len() != self.labels.len() {
+            return bad(format!("{} rows of input_ids, but {} of labels", self.input_ids.len(), self.labels.len()));
+        }
+        let mut examples = Vec::new();
+        for (row, (ids, labels)) in self.input_ids.into_iter().zip(self.labels).enumerate() {
+            if ids.len() != labels.len() || ids.is_empty() || ids.len() > context {
+                return bad(format!("row {row}: {} ids, {} labels, context {context}", ids.len(), labels.len()));
+            }
+            let known = ids.iter().all(|&id| (id as usize) < vocabulary)
+                && labels.iter().all(|&label| label == -100 || usize::try_from(label).is_ok_and(|l| l < vocabulary));
+            if !known {
+                return bad(format!("row {row} has an id outside the vocabulary of {vocabulary}"));
+            }
+            examples.push(Example { ids, labels, truncated: false });
+        }
+        Ok(examples)
+    }
+}
+
+/// Writes per-example norms and the clipped sum.
+pub async fn run(args: &Grads, device: DeviceChoice) -> Result<Value, Failure> {
+    if !(args.clip > 0.0 && args.clip.is_finite()) {
+        return Err(EngineError::Settings("the clipping norm must be positive and finite".into()).into());
+    }
+    if args.micro_batch == 0 {
+        return Err(EngineError::Settings("the micro-batch needs at least one row".into()).into());
+    }
+    let (open, model) = open::model(&args.model, args.weights, device).await?;
+    let (layout, values) = open::adapter(&args.adapter, &model)?;
+    let batch: Batch = serde_json::from_slice(&files::read(&args.batch)?)
+        .map_err(|error| EngineError::Data(format!("{}: {error}", args.batch.display())))?;
+    let config = &model.decoder.config;
+    let examples = batch.examples(config.vocab_size, config.context)?;
+    let references: Vec<&Example> = examples.iter().collect();
+    let mut memory = MemoryMeter::default();
+    let result = gradient_sum(
+        &model.decoder,
+        &layout,
+        &values,
+        &references,
+        args.micro_batch,
+        Clipping::To(args.clip),
+        None,
+        &mut memory,
+        async || Ok(()),
+    )
+    .await?;
+    open.health.check()?;
+
+    let norms: Vec<f32> = result.norms.iter().map(|&norm| norm as f32).collect();
+    let losses: Vec<f32> = result.losses.iter().map(|&loss| loss as f32).collect();
+    let count = [norms.len()];
+    let mut named: Vec<(String, Vec<usize>, &[f32])> = Vec::new();
+    for module in &layout.modules {
+        let sum = &result.sum;
+        let name = |factor: &str| format!("base_model.model.{}.lora_{factor}.weight", module.path);
+        let b = module.b_first();
+        named.push((name("A"), vec![module.rank, module.inputs], &sum[module.first..b]));
+        named.push((name("B"), vec![module.outputs, module.rank], &sum[b..b + module.b_len()]));
+    }
+    let mut tensors = vec![
+        F32Tensor { name: "norms", shape: &count, values: &norms },
+        F32Tensor { name: "losses", shape: &count, values: &losses },
+    ];
+    tensors.extend(named.iter().map(|(name, shape, values)| F32Tensor { name, shape, values }));
+    files::write(&args.out, &write_f32(&tensors, &[])?)?;
+    Ok(json!({
+        "out": args.out,
+        "examples": norms.len(),
+        "norms": norms,
+        "losses": losses,
+        "device": open.report,
+        "memory": memory.sample(&open.device),
+    }))
+}

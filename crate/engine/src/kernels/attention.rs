@@ -1,0 +1,137 @@
+use burn::backend::TensorMetadata;
+use burn_wgpu::CubeTensor;
+
+use super::launch::{Kernel, contiguous, dims, dispatch, elements, empty, grid};
+
+/// Sizes and rules of one attention call; causal.
+///
+/// q `[batch, time, heads, dim]`, k and v `[batch, capacity, kv_heads, dim]` of which `filled` keys count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    /// Rows of the batch.
+    pub batch: usize,
+    /// Queries per row.
+    pub time: usize,
+    /// Query heads; a multiple of `kv_heads`.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Width of a head, at most 256.
+    pub dim: usize,
+    /// Keys stored per row.
+    pub capacity: usize,
+    /// Keys filled.
+    pub filled: usize,
+    /// Position of the first query among the keys.
+    pub offset: usize,
+    /// Keys a query sees at most, itself included; 0 for all.
+    pub window: usize,
+    /// Factor on the scores.
+    pub scale: f32,
+    /// Soft-cap on the scores; 0 for none.
+    pub soft_cap: f32,
+}
+
+impl AttentionShape {
+    fn params(&self) -> [u32; 11] {
+        [
+            self.batch as u32,
+            self.time as u32,
+            self.heads as u32,
+            self.kv_heads as u32,
+            self.dim as u32,
+            self.capacity as u32,
+            self.filled as u32,
+            self.offset as u32,
+            self.window as u32,
+            self.scale.to_bits(),
+            self.soft_cap.to_bits(),
+        ]
+    }
+
+    fn check(&self, q: &CubeTensor, k: &CubeTensor, v: &CubeTensor) {
+        assert_eq!(dims::<4>(q, "q"), [self.batch, self.time, self.heads, self.dim]);
+        assert_eq!(dims::<4>(k, "k"), [self.batch, self.capacity, self.kv_heads, self.dim]);
+        assert_eq!(dims::<4>(v, "v"), [self.batch, self.capacity, self.kv_heads, self.dim]);
+        assert!(self.dim <= 256, "the attention kernels hold heads of at most 256 dimensions");
+        assert!(self.heads.is_multiple_of(self.kv_heads) && self.filled <= self.capacity);
+        assert!(self.offset + self.time <= self.filled, "every query must see itself");
+    }
+}
+
+fn kernel(name: &str, text: &str) -> Kernel {
+    let visibility = include_str!("../../../../shaders/attention_visibility.wgsl");
+    Kernel::new(name, &[text], [64, 1], &[("visibility", visibility.to_owned())])
+}
+
+fn forward_kernel() -> Kernel {
+    kernel("attention", include_str!("../../../../shaders/attention.wgsl"))
+}
+
+fn stats_kernel() -> Kernel {
+    Kernel::plain("attention_stats", include_str!("../../../../shaders/attention_stats.wgsl"), 64)
+}
+
+fn query_kernel() -> Kernel {
+    kernel(
+        "attention_backward_query",
+        include_str!("../../../../shaders/attention_backward_query.wgsl"),
+    )
+}
+
+fn key_kernel() -> Kernel {
+    kernel(
+        "attention_backward_key",
+        include_str!("../../../../shaders/attention_backward_key.wgsl"),
+    )
+}
+
+pub(super) fn variants() -> Vec<Kernel> {
+    vec![forward_kernel(), stats_kernel(), query_kernel(), key_kernel()]
+}
+
+/// Attention and the logarithms of its softmax denominators `[batch, time, heads]`.
+pub(crate) fn attention(
+    q: CubeTensor,
+    k: CubeTensor,
+    v: CubeTensor,
+    shape: AttentionShape,
+) -> (CubeTensor, CubeTensor) {
+    let (q, k, v) = (contiguous(q), contiguous(k), contiguous(v));
+    shape.check(&q, &k, &v);
+    let out = empty(&q, q.shape());
+    let log_sums = empty(&q, [shape.batch, shape.time, shape.heads]);
+    let rows = elements(&log_sums);
+    dispatch(forward_kernel(), grid(rows), &[&q, &k, &v, &out, &log_sums], &shape.params());
+    (out, log_sums)
+}
+
+/// Gradients of [`attention`] with respect to q, k and v.
+#[allow(clippy::too_many_arguments, reason = "the saved state of the forward pass")]
+pub(crate) fn attention_backward(
+    q: CubeTensor,
+    k: CubeTensor,
+    v: CubeTensor,
+    out: CubeTensor,
+    log_sums: CubeTensor,
+    d_out: CubeTensor,
+    shape: AttentionShape,
+) -> (CubeTensor, CubeTensor, CubeTensor) {
+    let (q, k, v, d_out) = (contiguous(q), contiguous(k), contiguous(v), contiguous(d_out));
+    shape.check(&q, &k, &v);
+    let rows = elements(&log_sums);
+    let stats = empty(&q, [rows, 2]);
+    dispatch(
+        stats_kernel(),
+        grid(rows.div_ceil(64)),
+        &[&out, &d_out, &log_sums, &stats],
+        &[rows as u32, shape.dim as u32],
+    );
+    let dq = empty(&q, q.shape());
+    let params = shape.params();
+    dispatch(query_kernel(), grid(rows), &[&q, &k, &v, &d_out, &stats, &dq], &params);
+    let (dk, dv) = (empty(&k, k.shape()), empty(&v, v.shape()));
+    let key_rows = shape.batch * shape.capacity * shape.kv_heads;
+    dispatch(key_kernel(), grid(key_rows), &[&q, &k, &v, &d_out, &stats, &dk, &dv], &params);
+    (dq, dk, dv)
+}

@@ -1,0 +1,211 @@
+use vaultlab_formats::dataset::{Table, guess_columns, read_table};
+use vaultlab_formats::examples::{Encoded, Example, IGNORED, Row, canonical, encode_row, split_held_out};
+use vaultlab_formats::template::InstructionTemplate;
+use vaultlab_formats::tokenizer::Tokenizer;
+use vaultlab_privacy::ledger::{DatasetFingerprint, Ledger, LedgerStore};
+use vaultlab_privacy::session::PrivacyError;
+use vaultlab_protocol::{
+    ColumnMapping, DataSettings, Event, LedgerReport, LineProblem, RowPreview, RowsReport, TableReport,
+};
+
+use super::model::instruction;
+use super::{NamedSource, State, only_file};
+use crate::EngineError;
+use crate::host::Host;
+use crate::train::TrainingData;
+
+const SAMPLE_ROWS: usize = 20;
+/// Problems shown; the rest are counted in the last one's place.
+const MOST_PROBLEMS: usize = 100;
+/// Rows tokenised between two looks at the front end's messages.
+const ROWS_A_BREATH: usize = 200;
+/// The held-out split depends on the rows' texts alone, so that reloading a file gives the same split.
+const SPLIT_SEED: u64 = 0;
+
+impl State {
+    pub(super) async fn read_table<H: Host>(
+        &mut self,
+        file_name: &str,
+        files: Vec<NamedSource>,
+        host: &H,
+    ) -> Result<(), EngineError> {
+        let bytes = only_file(files, "a data file").await?;
+        let table = read_table(&bytes, (!file_name.is_empty()).then_some(file_name))
+            .map_err(|error| EngineError::Data(error.to_string()))?;
+        host.emit(Event::Table(report(&table)));
+        self.table = Some(table);
+        self.rows = None;
+        Ok(())
+    }
+
+    pub(super) async fn prepare_rows<H: Host>(
+        &mut self,
+        settings: &DataSettings,
+        host: &H,
+    ) -> Result<(), EngineError> {
+        let table =
+            self.table.as_ref().ok_or_else(|| EngineError::NotReady("no data file is read yet".into()))?;
+        let model = self.model()?;
+        let context = model.decoder.config.context;
+        let (data, report) = prepare_rows(table, settings, &model.tokenizer, context, host).await?;
+        host.emit(Event::Rows(report));
+        self.rows = Some(data);
+        Ok(())
+    }
+
+    pub(super) async fn read_ledger<S: LedgerStore, H: Host>(
+        &self,
+        store: &S,
+        delta: f64,
+        host: &H,
+    ) -> Result<(), EngineError> {
+        let fingerprint = self.rows()?.fingerprint;
+        let ledger = Ledger::read(store, &fingerprint).await.map_err(PrivacyError::from)?;
+        host.emit(Event::Ledger(LedgerReport {
+            fingerprint: fingerprint.to_string(),
+            epsilon: ledger.epsilon(delta).map_err(PrivacyError::from)?,
+            delta,
+            steps: ledger.steps() as u32,
+            runs: ledger.runs() as u32,
+        }));
+        Ok(())
+    }
+}
+
+fn report(table: &Table) -> TableReport {
+    let guess = guess_columns(table);
+    let mut problems: Vec<LineProblem> = table
+        .problems
+        .iter()
+        .take(MOST_PROBLEMS)
+        .map(|problem| LineProblem { line: problem.line, message: problem.message.clone() })
+        .collect();
+    if let (Some(last), true) = (problems.last_mut(), table.problems.len() > MOST_PROBLEMS) {
+        last.message = format!("and {} more lines with problems", table.problems.len() - MOST_PROBLEMS + 1);
+    }
+    TableReport {
+        format: table.format.name().into(),
+        columns: table.columns.clone(),
+        rows: table.rows.len() as u32,
+        sample: table.rows.iter().take(SAMPLE_ROWS).cloned().collect(),
+        mapping: match guess {
+            Some(guess) => ColumnMapping { prompt: guess.prompt, response: guess.response },
+            None => ColumnMapping::default(),
+        },
+        problems,
+    }
+}
+
+/// The table's rows with the mapping applied.
+fn mapped_rows(table: &Table, mapping: &ColumnMapping) -> Result<Vec<Row>, EngineError> {
+    let column = |name: &str| {
+        table.columns.iter().position(|column| column == name).ok_or_else(|| {
+            EngineError::Data(format!(
+                "the file has no column named {name}; its columns are {}",
+                table.columns.join(", ")
+            ))
+        })
+    };
+    let prompt = mapping.prompt.as_deref().map(column).transpose()?;
+    let response = column(&mapping.response)?;
+    let row = |cells: &Vec<String>| Row {
+        prompt: prompt.map(|index| cells[index].clone()),
+        response: cells[response].clone(),
+    };
+    Ok(table.rows.iter().map(row).collect())
+}
+
+/// A row as the page previews it.
+fn preview(row: &Row, example: &Example, template: &InstructionTemplate) -> RowPreview {
+    RowPreview {
+        prompt: row.prompt.as_deref().map(|prompt| template.prompt(prompt)).unwrap_or_default(),
+        response: row.response.clone(),
+        tokens: example.ids.len() as u32,
+        target_tokens: example.labels.iter().skip(1).filter(|&&label| label != IGNORED).count() as u32,
+        truncated: example.truncated,
+    }
+}
+
+/// Splits and tokenises the rows of a table.
+///
+/// # Errors
+/// [`EngineError::Data`] for an unknown column or no usable row, [`EngineError::Settings`] for a length that the
+/// model cannot hold.
+pub async fn prepare_rows<H: Host>(
+    table: &Table,
+    settings: &DataSettings,
+    tokenizer: &Tokenizer,
+    context: usize,
+    host: &H,
+) -> Result<(TrainingData, RowsReport), EngineError> {
+    let length = settings.max_tokens as usize;
+    if length < 2 || length > context {
+        return Err(EngineError::Settings(format!(
+            "rows can have 2 to {context} tokens with this model, not {length}"
+        )));
+    }
+    let rows = mapped_rows(table, &settings.mapping)?;
+    let template = instruction(settings.template.clone());
+    let split = split_held_out(&rows, settings.held_out, SPLIT_SEED);
+    let held_out: std::collections::HashSet<usize> = split.held_out.iter().copied().collect();
+
+    let mut data = TrainingData {
+        train: Vec::new(),
+        held_out: Vec::new(),
+        fingerprint: DatasetFingerprint::of_rows(Vec::<Vec<u8>>::new()),
+    };
+    let mut canonical_rows = Vec::new();
+    let mut report = RowsReport {
+        train_rows: 0,
+        held_out_rows: 0,
+        truncated: 0,
+        skipped: 0,
+        duplicates: 0,
+        tokens: 0,
+        longest: 0,
+        fingerprint: String::new(),
+        preview: Vec::new(),
+    };
+    for (index, row) in rows.iter().enumerate() {
+        if index % ROWS_A_BREATH == 0 {
+            host.emit(Event::Progress {
+                stage: "Tokenising rows".into(),
+                done: index as u64,
+                total: rows.len() as u64,
+                unit: "rows".into(),
+                eta_seconds: None,
+            });
+            host.breathe().await;
+        }
+        let encoded = encode_row(tokenizer, &template, row, length)
+            .map_err(|error| EngineError::Tokenizer(error.to_string()))?;
+        let Encoded::Example(example) = encoded else {
+            report.skipped += 1;
+            continue;
+        };
+        report.truncated += u32::from(example.truncated);
+        report.tokens += example.ids.len() as u64;
+        report.longest = report.longest.max(example.ids.len() as u32);
+        if report.preview.len() < SAMPLE_ROWS {
+            report.preview.push(preview(row, &example, &template));
+        }
+        if held_out.contains(&index) {
+            data.held_out.push(example);
+        } else {
+            data.train.push(example);
+            canonical_rows.push(canonical(row));
+        }
+    }
+    if data.train.is_empty() {
+        return Err(EngineError::Data(
+            "no row is left to train on: every row is empty, held out, or has no response within the length".into(),
+        ));
+    }
+    let distinct: std::collections::HashSet<&Vec<u8>> = canonical_rows.iter().collect();
+    report.duplicates = (canonical_rows.len() - distinct.len()) as u32;
+    data.fingerprint = DatasetFingerprint::of_rows(&canonical_rows);
+    report.fingerprint = data.fingerprint.to_string();
+    report.train_rows = data.train.len() as u32;
+    report.held_out_rows = data.held_out.len() as u32;
+    Ok((data, report))
+}

@@ -1,0 +1,224 @@
+//! The operations models are built from, on both devices.
+//!
+//! On the GPU each is one or more WGSL kernels with its own backward pass ([`gpu`]); on the CPU device it is its
+//! portable definition, differentiated by burn. Tensors are f32 and row-major. Weights and tables are frozen.
+
+mod gpu;
+mod portable;
+
+use burn::backend::{Dispatch, DispatchDevice};
+use burn::tensor::{Device, Int, Tensor};
+
+pub use crate::kernels::AttentionShape;
+use gpu::{DifferentiableOps, PlainOps};
+
+/// True for the wgpu device, inside autodiff or not.
+pub fn is_gpu(device: &Device) -> bool {
+    let device = device.clone().without_autodiff();
+    matches!(device.as_dispatch(), DispatchDevice::Cube(_))
+}
+
+/// `x · rsqrt(mean(x²) + eps) · (1 + w)` over the last dimension; x `[.., width]`, w `[width]`.
+pub fn rms_norm<const D: usize>(x: Tensor<D>, w: Tensor<1>, eps: f32) -> Tensor<D> {
+    if is_gpu(&x.device()) {
+        Tensor::from_dispatch(Dispatch::op_rms_norm(x.into_dispatch(), w.into_dispatch(), eps))
+    } else {
+        portable::rms_norm(x, w, eps)
+    }
+}
+
+/// Rotary embedding (rotate-half) of x `[batch, time, heads, dim]`, whose first row stands at `position`;
+/// tables `[positions, dim / 2]`.
+pub fn rope(x: Tensor<4>, cosines: Tensor<2>, sines: Tensor<2>, position: usize) -> Tensor<4> {
+    if is_gpu(&x.device()) {
+        Tensor::from_dispatch(Dispatch::op_rope(
+            x.into_dispatch(),
+            cosines.into_dispatch(),
+            sines.into_dispatch(),
+            position,
+        ))
+    } else {
+        portable::rope(x, cosines, sines, position)
+    }
+}
+
+/// Causal grouped-query attention with soft-cap and sliding window; shapes as in [`AttentionShape`].
+pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, shape: AttentionShape) -> Tensor<4> {
+    if is_gpu(&q.device()) {
+        Tensor::from_dispatch(Dispatch::op_attention(
+            q.into_dispatch(),
+            k.into_dispatch(),
+            v.into_dispatch(),
+            shape,
+        ))
+    } else {
+        portable::attention(q, k, v, shape)
+    }
+}
+
+/// `gelu_tanh(gate) · up`, element by element.
+pub fn gelu_gate<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    if is_gpu(&gate.device()) {
+        Tensor::from_dispatch(Dispatch::op_gelu_gate(gate.into_dispatch(), up.into_dispatch()))
+    } else {
+        portable::gelu_gate(gate, up)
+    }
+}
+
+/// `x · wᵀ` with a frozen f32 matrix; x `[rows, k]`, w `[n, k]`, result `[rows, n]`.
+pub fn linear(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
+    if is_gpu(&x.device()) {
+        Tensor::from_dispatch(Dispatch::op_linear(x.into_dispatch(), w.into_dispatch()))
+    } else {
+        portable::linear(x, w)
+    }
+}
+
+/// `x · wᵀ` with a frozen matrix in NF4, decoded inside the kernel; GPU only (the CPU device holds decoded values).
+///
+/// packed: eight weights a word; absmax_codes: four codes a word; nested: 256 levels, the offset, the maxima.
+pub fn linear_nf4(
+    x: Tensor<2>,
+    packed: Tensor<1, Int>,
+    absmax_codes: Tensor<1, Int>,
+    nested: Tensor<1>,
+    n: usize,
+) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::op_linear_nf4(
+        x.into_dispatch(),
+        packed.into_dispatch(),
+        absmax_codes.into_dispatch(),
+        nested.into_dispatch(),
+        n,
+    ))
+}
+
+/// `scale · (x · Aᵀ) · Bᵀ` for each group; x `[groups, rows, in]`, a `[groups, r, in]`, b `[groups, out, r]`.
+///
+/// With one group per example, the gradients of a and b are the per-example gradients.
+pub fn lora(x: Tensor<3>, a: Tensor<3>, b: Tensor<3>, scale: f32) -> Tensor<3> {
+    if is_gpu(&x.device()) {
+        Tensor::from_dispatch(Dispatch::op_lora(
+            x.into_dispatch(),
+            a.into_dispatch(),
+            b.into_dispatch(),
+            scale,
+        ))
+    } else {
+        portable::lora(x, a, b, scale)
+    }
+}
+
+/// Inverted dropout with probability `p`; the mask is a function of (seed, index), so that recomputing a block
+/// drops the same entries.
+pub fn dropout<const D: usize>(x: Tensor<D>, seed: u32, p: f32) -> Tensor<D> {
+    if p <= 0.0 {
+        return x;
+    }
+    let threshold = ((1.0 - f64::from(p)) * f64::from(u32::MAX)) as u32;
+    let scale = 1.0 / (1.0 - p);
+    if is_gpu(&x.device()) {
+        Tensor::from_dispatch(Dispatch::op_dropout(x.into_dispatch(), seed, threshold, scale))
+    } else {
+        portable::dropout(x, seed, threshold, scale)
+    }
+}
+
+/// `scale · table[ids]`; table `[rows, width]`, result `[ids, width]`. Not differentiable.
+pub fn gather_rows(table: Tensor<2>, ids: Tensor<1, Int>, scale: f32) -> Tensor<2> {
+    if is_gpu(&table.device()) {
+        Tensor::from_dispatch(Dispatch::op_gather_rows(table.into_dispatch(), ids.into_dispatch(), scale))
+    } else {
+        portable::gather_rows(table, ids, scale)
+    }
+}
+
+/// Logits held at once by [`cross_entropy`]: 64 MiB of f32.
+const CHUNK_LOGITS: usize = 16 << 20;
+
+/// Softmax cross-entropy over a tied output table, in chunks of rows so that the batch's logits are never all held.
+///
+/// hidden `[rows, width]`, table `[vocabulary, width]`, targets `[rows]` (negative: masked), row_weights `[rows]`.
+/// Returns the loss of each row, unweighted (0 where masked), and, when asked, the gradient of `Σ weight · loss`
+/// with respect to hidden.
+pub fn cross_entropy(
+    hidden: Tensor<2>,
+    table: Tensor<2>,
+    targets: Tensor<1, Int>,
+    row_weights: Tensor<1>,
+    soft_cap: f32,
+    with_gradient: bool,
+) -> (Tensor<1>, Option<Tensor<2>>) {
+    let [rows, _] = hidden.dims();
+    let [vocabulary, _] = table.dims();
+    let device = hidden.device();
+    let gpu = is_gpu(&device);
+    let chunk = (CHUNK_LOGITS / vocabulary).clamp(1, rows);
+    let mut losses = Tensor::<1>::zeros([rows], &device);
+    let mut gradients = Vec::new();
+    for first in (0..rows).step_by(chunk) {
+        let count = chunk.min(rows - first);
+        let range = first..first + count;
+        let logits = linear(hidden.clone().slice([range.clone()]), table.clone());
+        let d_logits = if gpu {
+            let (d_logits, written) = Dispatch::op_cross_entropy(
+                logits.into_dispatch(),
+                targets.clone().into_dispatch(),
+                row_weights.clone().into_dispatch(),
+                losses.into_dispatch(),
+                first,
+                soft_cap,
+            );
+            losses = Tensor::from_dispatch(written);
+            Tensor::from_dispatch(d_logits)
+        } else {
+            let (d_logits, chunk_losses) = portable::cross_entropy_chunk(
+                logits,
+                targets.clone().slice([range.clone()]),
+                row_weights.clone().slice([range.clone()]),
+                soft_cap,
+            );
+            losses = losses.slice_assign([range], chunk_losses);
+            d_logits
+        };
+        if with_gradient {
+            gradients.push(product(d_logits, table.clone()));
+        }
+    }
+    (losses, with_gradient.then(|| Tensor::cat(gradients, 0)))
+}
+
+/// a `[m, k]` times b `[k, n]`. Not differentiable.
+fn product(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    if is_gpu(&a.device()) {
+        Tensor::from_dispatch(Dispatch::op_matmul(a.into_dispatch(), b.into_dispatch()))
+    } else {
+        a.matmul(b)
+    }
+}
+
+/// Squared L2 norm of each example's gradient; g `[examples, length]`. Not differentiable.
+pub fn squared_norms(g: Tensor<2>) -> Tensor<1> {
+    if is_gpu(&g.device()) {
+        Tensor::from_dispatch(Dispatch::op_squared_norms(g.into_dispatch()))
+    } else {
+        portable::squared_norms(g)
+    }
+}
+
+/// `sum[first..] += Σ_b factors[b] · g[b]`; a factor of 0 leaves its example out even where it is not finite.
+///
+/// sum `[parameters]`, g `[examples, length]`, factors `[examples]`. On the GPU `sum`'s buffer is updated in place,
+/// so no other tensor may share it. Not differentiable.
+pub fn clip_accumulate(sum: Tensor<1>, g: Tensor<2>, factors: Tensor<1>, first: usize) -> Tensor<1> {
+    if is_gpu(&sum.device()) {
+        Tensor::from_dispatch(Dispatch::op_clip_accumulate(
+            sum.into_dispatch(),
+            g.into_dispatch(),
+            factors.into_dispatch(),
+            first,
+        ))
+    } else {
+        portable::clip_accumulate(sum, g, factors, first)
+    }
+}

@@ -1,0 +1,17 @@
+//! The private step: per-example gradients, clipping, the release through the privacy session, AdamW.
+
+mod adamw;
+mod backprop;
+mod checkpoint;
+mod evaluate;
+mod gradient_sum;
+mod schedule;
+mod trainer;
+
+pub use adamw::{AdamW, AdamWState};
+pub use backprop::{BackwardPass, backward};
+pub use checkpoint::Checkpoint;
+pub use evaluate::held_out_loss;
+pub use gradient_sum::{Clipping, GradientSum, gradient_sum, read};
+pub use schedule::learning_rate;
+pub use trainer::{TrainOutcome, Trainer, TrainingData};

@@ -1,0 +1,246 @@
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use vaultlab_formats::checkpoint::{FloatChunks, Header, ShardIndex, TensorEntry};
+use vaultlab_formats::config::{ModelConfig, PROJECTIONS};
+use vaultlab_formats::nf4::Nf4Quantizer;
+use vaultlab_protocol::WeightFormat;
+
+use super::{ModelFiles, read_all};
+use crate::EngineError;
+use crate::model::{Block, BlockNorms, BlockShape, Decoder, Matrix, RopeTables};
+
+/// Bytes read at a time.
+const CHUNK: u64 = 4 << 20;
+const INDEX: &str = "model.safetensors.index.json";
+const SINGLE: &str = "model.safetensors";
+
+/// Called after each piece with (bytes read, bytes in all); an error ends the load.
+pub type LoadProgress<'a> = dyn FnMut(u64, u64) -> Result<(), EngineError> + 'a;
+
+/// Loads a decoder-only model from safetensors, one file or sharded, in f32, f16 or bf16.
+///
+/// With [`WeightFormat::Nf4`] the projections are quantised as they pass; embeddings and norms stay in f32, as
+/// bitsandbytes leaves them.
+///
+/// # Errors
+/// For missing, truncated or foreign files, and tensors that are missing or of another shape than the
+/// configuration's.
+pub async fn load_decoder(
+    files: &ModelFiles,
+    config: &ModelConfig,
+    format: WeightFormat,
+    device: &Device,
+    progress: &mut LoadProgress<'_>,
+) -> Result<Decoder, EngineError> {
+    let tensors = Tensors::open(files).await?;
+    if config.quantization.is_some() {
+        return Err(EngineError::Model(
+            "this checkpoint is already quantised; use the original one in bf16, f16 or f32".into(),
+        ));
+    }
+    for spec in config.tensors() {
+        tensors.entry(&spec.name)?.1.expect_shape(&spec.shape)?;
+    }
+    let mut reader = Reader { tensors, format, device, done: 0, progress };
+
+    let embedding = reader.table("model.embed_tokens.weight").await?;
+    let mut ropes: HashMap<[u64; 2], RopeTables> = HashMap::new();
+    let mut blocks = Vec::with_capacity(config.num_layers());
+    for (layer, layer_config) in config.layers.iter().enumerate() {
+        let rope = ropes
+            .entry([layer_config.rope.theta.to_bits(), layer_config.rope.linear_factor.to_bits()])
+            .or_insert_with(|| RopeTables::new(&layer_config.rope, config.head_dim, config.context, device))
+            .clone();
+        blocks.push(reader.block(config, layer, rope).await?);
+    }
+    let final_norm = reader.vector("model.norm.weight").await?;
+    let output = match config.tied_embeddings {
+        true => None,
+        false => Some(reader.table("lm_head.weight").await?),
+    };
+    Ok(Decoder {
+        embedding,
+        output,
+        blocks,
+        final_norm,
+        embedding_scale: config.embedding_scale as f32,
+        config: config.clone(),
+    })
+}
+
+/// Where each tensor of the checkpoint lies.
+struct Tensors<'a> {
+    files: &'a ModelFiles,
+    entries: HashMap<String, (String, TensorEntry)>,
+    bytes: u64,
+}
+
+impl<'a> Tensors<'a> {
+    async fn open(files: &'a ModelFiles) -> Result<Self, EngineError> {
+        let index = match files.find(INDEX) {
+            Some(source) => Some(ShardIndex::parse(&read_all(source).await?)?),
+            None => None,
+        };
+        let names: Vec<String> = match &index {
+            Some(index) => index.files().into_iter().map(str::to_owned).collect(),
+            None => vec![SINGLE.to_owned()],
+        };
+        let mut tensors = Self { files, entries: HashMap::new(), bytes: 0 };
+        for name in names {
+            let source = files.get(&name)?;
+            let header = read_header(source).await?;
+            header.check_file_len(source.size())?;
+            if let Some(index) = &index {
+                index.check_shard(&name, &header)?;
+            }
+            tensors.bytes += header.file_len();
+            for entry in header.tensors() {
+                tensors.entries.insert(entry.name.clone(), (name.clone(), entry.clone()));
+            }
+        }
+        Ok(tensors)
+    }
+
+    fn entry(&self, name: &str) -> Result<&(String, TensorEntry), EngineError> {
+        self.entries.get(name).ok_or_else(|| {
+            EngineError::Model(format!("the checkpoint has no tensor {name}, which its config.json asks for"))
+        })
+    }
+}
+
+async fn read_header(source: &dyn super::ByteSource) -> Result<Header, EngineError> {
+    let mut start = Vec::new();
+    loop {
+        let needed = Header::bytes_needed(&start)? as u64;
+        if start.len() as u64 >= needed {
+            return Ok(Header::parse(&start)?);
+        }
+        if needed > source.size() {
+            return Err(EngineError::Model(format!(
+                "the safetensors file ends at {} bytes, inside its header of {needed}; download it again",
+                source.size()
+            )));
+        }
+        start = source.read(0..needed).await?;
+    }
+}
+
+struct Reader<'a, 'p> {
+    tensors: Tensors<'a>,
+    format: WeightFormat,
+    device: &'a Device,
+    done: u64,
+    progress: &'a mut LoadProgress<'p>,
+}
+
+impl Reader<'_, '_> {
+    /// Passes the tensor's values on, piece by piece.
+    async fn stream(
+        &mut self,
+        name: &str,
+        mut take: impl FnMut(&[f32]) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let (file, entry) = self.tensors.entry(name)?.clone();
+        let source = self.tensors.files.get(&file)?;
+        let mut chunks = FloatChunks::new(entry.dtype)?;
+        let mut values = Vec::new();
+        let mut from = entry.range.start;
+        while from < entry.range.end {
+            let to = entry.range.end.min(from + CHUNK);
+            let bytes = source.read(from..to).await?;
+            if bytes.len() as u64 != to - from {
+                return Err(EngineError::Source(format!("{file} ended early, inside the tensor {name}")));
+            }
+            values.clear();
+            chunks.push(&bytes, &mut values);
+            take(&values)?;
+            self.done += to - from;
+            from = to;
+            (self.progress)(self.done, self.tensors.bytes)?;
+        }
+        Ok(chunks.finish()?)
+    }
+
+    async fn values(&mut self, name: &str) -> Result<(Vec<f32>, Vec<usize>), EngineError> {
+        let shape: Vec<usize> = self.tensors.entry(name)?.1.shape.iter().map(|&n| n as usize).collect();
+        let mut values = Vec::with_capacity(shape.iter().product());
+        self.stream(name, |piece| {
+            values.extend_from_slice(piece);
+            Ok(())
+        })
+        .await?;
+        Ok((values, shape))
+    }
+
+    async fn vector(&mut self, name: &str) -> Result<Tensor<1>, EngineError> {
+        let (values, shape) = self.values(name).await?;
+        Ok(Tensor::from_data(TensorData::new(values, shape), self.device))
+    }
+
+    async fn table(&mut self, name: &str) -> Result<Tensor<2>, EngineError> {
+        let (values, shape) = self.values(name).await?;
+        Ok(Tensor::from_data(TensorData::new(values, shape), self.device))
+    }
+
+    async fn matrix(&mut self, name: &str) -> Result<Matrix, EngineError> {
+        let shape = self.tensors.entry(name)?.1.shape.clone();
+        let [outputs, inputs] = [shape[0] as usize, shape[1] as usize];
+        match self.format {
+            WeightFormat::F32 => {
+                let (values, _) = self.values(name).await?;
+                Ok(Matrix::from_f32(values, outputs, inputs, self.device))
+            }
+            WeightFormat::Nf4 => {
+                let bad = |e: vaultlab_formats::nf4::Nf4Error| EngineError::Model(format!("{name}: {e}"));
+                let mut quantizer = Nf4Quantizer::new(&[outputs, inputs]).map_err(bad)?;
+                self.stream(name, |piece| quantizer.push(piece).map_err(bad)).await?;
+                let matrix = quantizer.finish().map_err(bad)?;
+                Ok(Matrix::from_nf4(&matrix, outputs, inputs, self.device))
+            }
+        }
+    }
+
+    async fn block(
+        &mut self,
+        config: &ModelConfig,
+        layer: usize,
+        rope: RopeTables,
+    ) -> Result<Block, EngineError> {
+        let prefix = format!("model.layers.{layer}");
+        let norm = |name: &str| format!("{prefix}.{name}.weight");
+        let layout = config.norms;
+        let post_attention = match layout.post_attention() {
+            Some(name) => Some(self.vector(&norm(name)).await?),
+            None => None,
+        };
+        let post_mlp = match layout.post_mlp() {
+            Some(name) => Some(self.vector(&norm(name)).await?),
+            None => None,
+        };
+        let (query, key) = match config.qk_norm {
+            true => (
+                Some(self.vector(&norm("self_attn.q_norm")).await?),
+                Some(self.vector(&norm("self_attn.k_norm")).await?),
+            ),
+            false => (None, None),
+        };
+        let norms = BlockNorms {
+            pre_attention: self.vector(&norm(layout.pre_attention())).await?,
+            post_attention,
+            pre_mlp: self.vector(&norm(layout.pre_mlp())).await?,
+            post_mlp,
+            query,
+            key,
+        };
+        let modules = config.linear_modules();
+        let mut projections = Vec::with_capacity(PROJECTIONS.len());
+        for module in &modules[layer * PROJECTIONS.len()..(layer + 1) * PROJECTIONS.len()] {
+            projections.push(self.matrix(&format!("{}.weight", module.path)).await?);
+        }
+        let Ok(projections) = <[Matrix; 7]>::try_from(projections) else {
+            unreachable!("a block has seven projections");
+        };
+        Ok(Block { shape: BlockShape::new(config, layer), norms, projections, rope })
+    }
+}

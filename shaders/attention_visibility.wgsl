@@ -1,0 +1,59 @@
+// Which keys a query sees, shared by the attention kernels.
+
+struct AttentionShape {
+    batch: u32,
+    time: u32,
+    heads: u32,
+    kv_heads: u32,
+    dim: u32,
+    // Keys stored per batch row, and how many of them are filled.
+    capacity: u32,
+    filled: u32,
+    // Position of the first query among the keys.
+    offset: u32,
+    // Keys a query sees at most, itself included; 0 for all.
+    window: u32,
+    scale: f32,
+    // Attention soft-cap; 0 for none.
+    cap: f32,
+}
+
+var<workgroup> uniform_params: array<u32, 11>;
+
+fn load_shape(t: u32) -> AttentionShape {
+    if (t < 11u) { uniform_params[t] = params[t]; }
+    let p = workgroupUniformLoad(&uniform_params);
+    return AttentionShape(
+        p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], bitcast<f32>(p[9]), bitcast<f32>(p[10]),
+    );
+}
+
+// Half-open range of the keys that the query at `time` sees: causal, at most `window` of them.
+fn visible_keys(s: AttentionShape, time: u32) -> vec2<u32> {
+    let position = s.offset + time;
+    let end = min(s.filled, position + 1u);
+    var start = 0u;
+    if (s.window > 0u && position + 1u > s.window) { start = position + 1u - s.window; }
+    return vec2<u32>(min(start, end), end);
+}
+
+// Half-open range of the queries that see key `j`.
+fn seeing_queries(s: AttentionShape, j: u32) -> vec2<u32> {
+    var start = 0u;
+    if (j > s.offset) { start = j - s.offset; }
+    var end = s.time;
+    if (s.window > 0u && j + s.window < s.offset + s.time) { end = max(j + s.window, s.offset) - s.offset; }
+    if (j >= s.filled) { end = start; }
+    return vec2<u32>(start, max(start, min(end, s.time)));
+}
+
+fn soft_cap(s: AttentionShape, x: f32) -> f32 {
+    if (s.cap == 0.0) { return x; }
+    return s.cap * tanh(clamp(x / s.cap, -15.0, 15.0));
+}
+
+// Derivative of the soft-cap, from its value.
+fn soft_cap_slope(s: AttentionShape, y: f32) -> f32 {
+    if (s.cap == 0.0) { return 1.0; }
+    return 1.0 - (y / s.cap) * (y / s.cap);
+}
