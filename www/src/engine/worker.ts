@@ -45,3 +45,7 @@ async function open(id: number, files: NonNullable<ToWorker['files']>) {
     downloads.delete(control);
   }
 }
+
+// A trap inside the module leaves its promise unsettled forever. As an uncaught error it reaches the
+// page, which ends the worker and offers a fresh one.
+self.addEventListener('unhandledrejection', (event) => self.reportError(event.reason));
