@@ -42,7 +42,7 @@ export function stages() {
     },
     { name: 'Shaders in Tint', needs: ['Native build'], command: nodeTests('tests/wgsl'), count: countNode },
     peftStage(),
-    { name: 'Wasm build', command: 'npm run --silent wasm' },
+    { name: 'Wasm build', command: 'cargo run --quiet -p xtask -- wasm privacy engine parity' },
     { name: 'Page build', needs: ['Wasm build'], command: 'npm run --silent build:page' },
     { name: 'Engine in Chromium', needs: ['Wasm build'], command: nodeTests('tests/browser'), count: countNode },
     { name: 'Page in Chromium', needs: ['Page build'], command: nodeTests('tests/page'), count: countNode },

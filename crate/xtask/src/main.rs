@@ -1,6 +1,6 @@
 //! Build steps that need Rust libraries, so that `Cargo.lock` pins their versions:
 //!
-//! - `cargo run -p xtask -- wasm [privacy|engine]` builds the page's wasm modules, or one, into `www/src/wasm/`.
+//! - `cargo run -p xtask -- wasm [privacy] [engine] [parity]` builds wasm modules, those of the page unless named.
 //! - `cargo run -p xtask -- protocol [--check]` writes `www/src/protocol.ts`, or only compares it.
 
 mod protocol;
@@ -11,7 +11,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo run -p xtask -- wasm [privacy|engine] | protocol [--check]";
+const USAGE: &str =
+    "usage: cargo run -p xtask -- wasm [privacy] [engine] [parity] | protocol [--check]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,11 +28,8 @@ fn main() -> ExitCode {
 fn run(arguments: &[String]) -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["wasm"] => wasm::build(&root(), &wasm::MODULES),
-        ["wasm", name] => match wasm::MODULES.iter().find(|module| module.name == name) {
-            Some(module) => wasm::build(&root(), std::slice::from_ref(module)),
-            None => bail!("{USAGE}"),
-        },
+        ["wasm"] => wasm::build(&root(), &wasm::PAGE),
+        ["wasm", ref names @ ..] => wasm::build(&root(), names),
         ["protocol"] => protocol::write(&root()),
         ["protocol", "--check"] => protocol::check(&root()),
         _ => bail!("{USAGE}"),

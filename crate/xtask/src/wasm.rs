@@ -27,29 +27,53 @@ const FEATURES: [&str; 7] = [
     "--enable-multivalue",
 ];
 
-/// One wasm module of the page.
-pub struct Module {
+/// One wasm module.
+struct Module {
+    /// File stem, and what it is called on the command line.
+    name: &'static str,
     /// Cargo package.
     package: &'static str,
-    /// File stem, and folder under `www/src/wasm/`.
-    pub name: &'static str,
+    /// Folder it is written to, from the repository's root.
+    folder: &'static str,
+    /// Whether wasm-opt is worth its time.
+    optimise: bool,
 }
 
-/// The planner on the page's main thread, and the engine in its worker.
-pub const MODULES: [Module; 2] = [
+const MODULES: [Module; 3] = [
+    // The planner on the page's main thread.
     Module {
-        package: "vaultlab-web-privacy",
         name: "privacy",
+        package: "vaultlab-web-privacy",
+        folder: "www/src/wasm/privacy",
+        optimise: true,
     },
+    // The engine in the page's worker.
     Module {
-        package: "vaultlab-web-engine",
         name: "engine",
+        package: "vaultlab-web-engine",
+        folder: "www/src/wasm/engine",
+        optimise: true,
+    },
+    // The engine's comparisons with reference data, for the tests only.
+    Module {
+        name: "parity",
+        package: "vaultlab-parity",
+        folder: "target/parity",
+        optimise: false,
     },
 ];
 
-/// Builds modules into folders of their names under `www/src/wasm/`.
-pub fn build(root: &Path, modules: &[Module]) -> Result<()> {
-    let artifacts = compile(root, modules)?;
+/// Names of the modules that the page is made of.
+pub const PAGE: [&str; 2] = ["privacy", "engine"];
+
+/// Builds the modules of these names.
+pub fn build(root: &Path, names: &[&str]) -> Result<()> {
+    let module = |name: &&str| MODULES.iter().find(|module| module.name == *name);
+    let modules: Vec<&Module> = names
+        .iter()
+        .map(|name| module(name).with_context(|| format!("there is no wasm module {name}")))
+        .collect::<Result<_>>()?;
+    let artifacts = compile(root, &modules)?;
     for module in modules {
         let built = artifacts
             .iter()
@@ -61,7 +85,7 @@ pub fn build(root: &Path, modules: &[Module]) -> Result<()> {
 }
 
 /// Compiles all packages in one cargo run and returns the wasm files it names.
-fn compile(root: &Path, modules: &[Module]) -> Result<Vec<PathBuf>> {
+fn compile(root: &Path, modules: &[&Module]) -> Result<Vec<PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
@@ -113,7 +137,7 @@ fn package(root: &Path, module: &Module, built: &Path) -> Result<()> {
         .context("cannot read Binaryen's version")?;
     let stamp = stamp(&[&bytes, &binaryen, include_bytes!("wasm.rs")]);
 
-    let folder = root.join("www/src/wasm").join(module.name);
+    let folder = root.join(module.folder);
     let stamp_path = folder.join(".stamp");
     if fs::read_to_string(&stamp_path).is_ok_and(|last| last == stamp) {
         println!("{}: unchanged", module.name);
@@ -140,10 +164,12 @@ fn package(root: &Path, module: &Module, built: &Path) -> Result<()> {
         .generate(&folder)?;
 
     let bound = folder.join(format!("{}_bg.wasm", module.name));
-    optimise(&wasm_opt, &bound)?;
+    if module.optimise {
+        optimise(&wasm_opt, &bound)?;
+    }
     let size = fs::metadata(&bound)?.len();
     println!(
-        "{}: {} bytes from cargo, {size} bytes after wasm-bindgen and wasm-opt",
+        "{}: {} bytes from cargo, {size} bytes as packaged",
         module.name,
         bytes.len()
     );
