@@ -49,9 +49,9 @@ impl Checks<'_> {
     fn compare(&mut self, name: impl Into<String>, found: &[f32], reference: &[f32], allowed: f64) {
         let scale = reference.iter().fold(1.0f64, |largest, &value| largest.max(f64::from(value.abs())));
         let differences = found.iter().zip(reference).map(|(a, b)| f64::from((a - b).abs()) / scale);
-        // `max` would pass over a NaN.
+        // `max` would pass over a NaN; here the first one stays.
         let error = match found.len() == reference.len() {
-            true => differences.fold(0.0, |largest, d| if d <= largest { largest } else { d }),
+            true => differences.fold(0.0, |largest: f64, d| if largest.is_nan() || d <= largest { largest } else { d }),
             false => f64::NAN,
         };
         self.done.push(Check { name: name.into(), error, allowed });
