@@ -352,20 +352,27 @@ fn columns_are_guessed_by_name_and_content() {
     assert_eq!(guess(&case), (some("Question"), "Answer".into()));
 }
 
+/// Every entry of this list runs to the end of the file before the parser notices, so going back
+/// after each would take time quadratic in its length. Counted, not timed: work stops at eight times
+/// the file, which a few of the 20,000 entries use up.
 #[test]
-fn hostile_files_are_read_in_bounded_time() {
-    // Each of these makes a reader that goes back on every problem take time quadratic in its length.
-    let unclosed_lists = format!("[{}", "{\"a\": [\n".repeat(30_000));
-    let unclosed_quotes = format!("question,answer\n{}", "\"a,b\nc\"d,\"e\n".repeat(30_000));
-    let many_columns: String = (0..3000)
+fn reading_stops_when_too_much_is_damaged() {
+    let text = format!("[{{\"a\": 1}},\n{}", "{\"a\": [{},\n".repeat(20_000));
+    let table = read(&text, Some("x.json"));
+    assert_eq!(table.rows.len(), 1);
+    assert!(table.problems.len() < 100, "{}", table.problems.len());
+    let last = &table.problems.last().unwrap().message;
+    assert_eq!(last, "too much of the file is damaged; reading stops here");
+}
+
+#[test]
+fn the_number_of_columns_is_bounded() {
+    let text: String = (0..300)
         .map(|i| format!("{{\"k{i}\": 1, \"j{i}\": 2}}\n"))
         .collect();
-    let start = std::time::Instant::now();
-    let _ = read_table(unclosed_lists.as_bytes(), Some("x.json"));
-    let _ = read_table(unclosed_quotes.as_bytes(), Some("x.csv"));
-    let table = read(&many_columns, Some("x.jsonl"));
-    assert!(table.columns.len() <= 256);
-    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+    let table = read(&text, Some("x.jsonl"));
+    assert_eq!((table.columns.len(), table.rows.len()), (256, 128));
+    assert_eq!(table.problems.len(), 300 - 128);
 }
 
 const SAMPLES: [(&str, &str); 6] = [
@@ -387,7 +394,7 @@ const SAMPLES: [(&str, &str); 6] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn random_bytes_never_panic(

@@ -266,7 +266,7 @@ fn replace(tree: &mut serde_json::Value, at: &mut usize, with: &serde_json::Valu
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// One value outside the tables replaced by another: an error or a tokenizer, never a panic.
     #[test]

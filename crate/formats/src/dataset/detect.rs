@@ -28,8 +28,8 @@ pub(super) fn detect(source: &Source, file_name: Option<&str>) -> Format {
     if tabs_a_line(source).is_some() {
         return Format::Tsv;
     }
-    // Prose has commas too, so without a file name only a recognisable header makes a CSV.
-    if extension.is_none()
+    // Prose has commas too, so without a telling name only a recognisable header makes a CSV.
+    if (extension.is_none() || named_json)
         && delimited::first_record(source, Format::Csv)
             .is_some_and(|first| first.len() > 1 && header::has_known_name(&first))
     {

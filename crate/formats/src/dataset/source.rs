@@ -13,7 +13,7 @@ impl<'a> Source<'a> {
         }
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let text = std::str::from_utf8(bytes).map_err(|e| DatasetError::NotUtf8 {
-            line: line_of(&bytes[..e.valid_up_to()]),
+            line: 1 + newlines(&bytes[..e.valid_up_to()]),
         })?;
         if text.trim().is_empty() {
             return Err(DatasetError::Empty);
@@ -29,12 +29,11 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Number of the line that follows `before`, from 1.
-fn line_of(before: &[u8]) -> u32 {
-    1 + before.iter().filter(|&&b| b == b'\n').count() as u32
+fn newlines(bytes: &[u8]) -> u32 {
+    bytes.iter().filter(|&&b| b == b'\n').count() as u32
 }
 
-/// Line numbers of growing offsets, counted once over the text.
+/// Line numbers of offsets, counted from the offset asked for last.
 pub(super) struct LineCounter<'a> {
     text: &'a str,
     offset: usize,
@@ -50,13 +49,15 @@ impl<'a> LineCounter<'a> {
         }
     }
 
-    /// Line of a byte offset, from 1. Going back recounts from the start.
+    /// Line of a byte offset, from 1.
     pub(super) fn line(&mut self, offset: usize) -> u32 {
-        let offset = offset.min(self.text.len());
-        if offset < self.offset {
-            (self.offset, self.line) = (0, 1);
+        let bytes = self.text.as_bytes();
+        let offset = offset.min(bytes.len());
+        if offset >= self.offset {
+            self.line += newlines(&bytes[self.offset..offset]);
+        } else {
+            self.line -= newlines(&bytes[offset..self.offset]);
         }
-        self.line += line_of(&self.text.as_bytes()[self.offset..offset]) - 1;
         self.offset = offset;
         self.line
     }
