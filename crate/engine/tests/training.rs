@@ -168,7 +168,7 @@ fn without_privacy_the_pattern_is_learnt_and_the_report_says_so() {
     let data = data();
     for open in devices() {
         let model = decoder("models/vaultgemma", WeightFormat::Nf4, open);
-        let settings = RunSettings { steps: 25, logical_batch: 40, ..run(None) };
+        let settings = RunSettings { steps: 25, logical_batch: 40, micro_batch: 20, ..run(None) };
         let recorder = Recorder::new(None);
         let store = MemoryStore::default();
         let trainer = Trainer::begin(&model, &data, open.health.clone(), settings, store.clone());

@@ -1,7 +1,7 @@
 use burn::backend::TensorMetadata;
 use burn_wgpu::CubeTensor;
 
-use super::launch::{Kernel, contiguous, dims, dispatch, elements, empty, grid};
+use super::launch::{Kernel, contiguous, dims, dispatch, elements, empty, grid, kernels};
 
 /// Sizes and rules of one attention call; causal.
 ///
@@ -64,30 +64,17 @@ fn kernel(name: &str, text: &str) -> Kernel {
     Kernel::new(name, &[text], [64, 1], &[("visibility", visibility.to_owned())])
 }
 
-fn forward_kernel() -> Kernel {
-    kernel("attention", include_str!("../../../../shaders/attention.wgsl"))
-}
-
-fn stats_kernel() -> Kernel {
-    Kernel::plain("attention_stats", include_str!("../../../../shaders/attention_stats.wgsl"), 64)
-}
-
-fn query_kernel() -> Kernel {
-    kernel(
+kernels! {
+    forward_kernel => kernel("attention", include_str!("../../../../shaders/attention.wgsl")),
+    stats_kernel => Kernel::plain("attention_stats", include_str!("../../../../shaders/attention_stats.wgsl"), 64),
+    query_kernel => kernel(
         "attention_backward_query",
         include_str!("../../../../shaders/attention_backward_query.wgsl"),
-    )
-}
-
-fn key_kernel() -> Kernel {
-    kernel(
+    ),
+    key_kernel => kernel(
         "attention_backward_key",
         include_str!("../../../../shaders/attention_backward_key.wgsl"),
-    )
-}
-
-pub(super) fn variants() -> Vec<Kernel> {
-    vec![forward_kernel(), stats_kernel(), query_kernel(), key_kernel()]
+    ),
 }
 
 /// Attention and the logarithms of its softmax denominators `[batch, time, heads]`.

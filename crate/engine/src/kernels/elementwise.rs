@@ -1,28 +1,20 @@
 use burn::backend::TensorMetadata;
 use burn_wgpu::CubeTensor;
 
-use super::launch::{Kernel, contiguous, dims, dispatch, elements, empty, grid};
+use super::launch::{Kernel, contiguous, dims, dispatch, elements, empty, grid, kernels};
 
 const THREADS: u32 = 256;
 
-macro_rules! kernels {
-    ($($function:ident => $name:literal),+ $(,)?) => {
-        $(fn $function() -> Kernel {
-            Kernel::plain($name, include_str!(concat!("../../../../shaders/", $name, ".wgsl")), THREADS)
-        })+
-
-        pub(super) fn variants() -> Vec<Kernel> {
-            vec![$($function()),+]
-        }
-    };
-}
-
 kernels! {
-    rope_kernel => "rope",
-    gelu_gate_kernel => "gelu_gate",
-    gelu_gate_backward_kernel => "gelu_gate_backward",
-    gather_rows_kernel => "gather_rows",
-    dropout_kernel => "dropout",
+    rope_kernel => Kernel::plain("rope", include_str!("../../../../shaders/rope.wgsl"), THREADS),
+    gelu_gate_kernel => Kernel::plain("gelu_gate", include_str!("../../../../shaders/gelu_gate.wgsl"), THREADS),
+    gelu_gate_backward_kernel => Kernel::plain(
+        "gelu_gate_backward",
+        include_str!("../../../../shaders/gelu_gate_backward.wgsl"),
+        THREADS,
+    ),
+    gather_rows_kernel => Kernel::plain("gather_rows", include_str!("../../../../shaders/gather_rows.wgsl"), THREADS),
+    dropout_kernel => Kernel::plain("dropout", include_str!("../../../../shaders/dropout.wgsl"), THREADS),
 }
 
 fn groups(elements: usize) -> [u32; 3] {

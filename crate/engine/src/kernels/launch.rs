@@ -1,5 +1,7 @@
 //! How a WGSL text becomes a dispatch on burn's queue.
 
+use std::sync::Arc;
+
 use burn::backend::{DType, Shape, TensorMetadata};
 use burn_wgpu::{CubeDim, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous};
 use cubecl::prelude::*;
@@ -12,9 +14,9 @@ pub(crate) const GRID_WIDTH: u32 = 65535;
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
     /// Names the variant; the pipeline cache's key, so it must cover every placeholder.
-    pub name: String,
+    pub name: Arc<str>,
     /// Complete WGSL.
-    pub source: String,
+    pub source: Arc<str>,
     /// Invocations per workgroup, as the text declares them.
     pub workgroup: [u32; 2],
 }
@@ -30,7 +32,7 @@ impl Kernel {
         workgroup: [u32; 2],
         values: &[(&str, String)],
     ) -> Self {
-        let name = name.into();
+        let name: String = name.into();
         let mut source = parts.concat();
         for (key, value) in values {
             source = source.replace(&format!("{{{{ {key} }}}}"), value);
@@ -38,8 +40,8 @@ impl Kernel {
         source = source.replace("{{ grid_width }}", &GRID_WIDTH.to_string());
         assert!(!source.contains("{{"), "{name}: a placeholder has no value");
         Self {
-            name,
-            source,
+            name: name.into(),
+            source: source.into(),
             workgroup,
         }
     }
@@ -52,7 +54,7 @@ impl Kernel {
 
 impl KernelSource for Kernel {
     fn source(&self) -> SourceTemplate {
-        SourceTemplate::new(self.source.clone())
+        SourceTemplate::new(&*self.source)
     }
 
     fn id(&self) -> KernelId {
@@ -64,6 +66,22 @@ impl KernelSource for Kernel {
     }
 }
 
+/// Defines functions that give a kernel, its text put together once.
+macro_rules! kernels {
+    ($($function:ident => $kernel:expr),+ $(,)?) => {
+        $(fn $function() -> &'static Kernel {
+            static KERNEL: std::sync::LazyLock<Kernel> = std::sync::LazyLock::new(|| $kernel);
+            &KERNEL
+        })+
+
+        /// Every kernel of this module.
+        pub(super) fn variants() -> Vec<Kernel> {
+            vec![$($function().clone()),+]
+        }
+    };
+}
+pub(super) use kernels;
+
 /// A grid of at least `groups` workgroups; kernels recover the index as `x + y * GRID_WIDTH`.
 pub(crate) fn grid(groups: usize) -> [u32; 3] {
     let groups = u32::try_from(groups.max(1)).expect("a grid has fewer than 2^32 workgroups");
@@ -73,7 +91,7 @@ pub(crate) fn grid(groups: usize) -> [u32; 3] {
 /// Binds `tensors` in order, then `params`, and dispatches.
 ///
 /// Tensors must be contiguous, and no two of them the same buffer: every binding is `read_write`.
-pub(crate) fn dispatch(kernel: Kernel, groups: [u32; 3], tensors: &[&CubeTensor], params: &[u32]) {
+pub(crate) fn dispatch(kernel: &Kernel, groups: [u32; 3], tensors: &[&CubeTensor], params: &[u32]) {
     let client = &tensors[0].client;
     let params = client.create_from_slice(bytemuck::cast_slice(params));
     let mut buffers: Vec<_> = tensors
@@ -83,7 +101,7 @@ pub(crate) fn dispatch(kernel: Kernel, groups: [u32; 3], tensors: &[&CubeTensor]
     buffers.push(params.binding());
     let [x, y] = kernel.workgroup;
     client.launch(
-        Box::new(SourceKernel::new(kernel, CubeDim::new_2d(x, y))),
+        Box::new(SourceKernel::new(kernel.clone(), CubeDim::new_2d(x, y))),
         CubeCount::Static(groups[0], groups[1], groups[2]),
         KernelArguments::new().with_buffers(buffers),
     );

@@ -1,13 +1,9 @@
 use burn_wgpu::CubeTensor;
 
-use super::launch::{Kernel, contiguous, dims, dispatch, grid};
+use super::launch::{Kernel, contiguous, dims, dispatch, grid, kernels};
 
-fn kernel() -> Kernel {
-    Kernel::plain("cross_entropy", include_str!("../../../../shaders/cross_entropy.wgsl"), 256)
-}
-
-pub(super) fn variants() -> Vec<Kernel> {
-    vec![kernel()]
+kernels! {
+    kernel => Kernel::plain("cross_entropy", include_str!("../../../../shaders/cross_entropy.wgsl"), 256),
 }
 
 /// Cross-entropy of one chunk of rows; returns the logits' gradient in the logits' own buffer and writes

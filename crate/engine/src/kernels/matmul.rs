@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use burn_wgpu::CubeTensor;
 
 use super::launch::{Kernel, contiguous, dispatch, elements, empty, grid};
@@ -133,18 +135,26 @@ fn matvec_kernel(loader: Loader) -> Kernel {
     )
 }
 
-pub(super) fn variants() -> Vec<Kernel> {
+/// Sides of the workgroups there are variants for.
+const SIDES: [u32; 2] = [8, 16];
+
+static MATMULS: LazyLock<Vec<Kernel>> = LazyLock::new(|| {
     let mut kernels = Vec::new();
     for loader in [Loader::F32, Loader::Nf4] {
-        kernels.push(matvec_kernel(loader));
         for a_transposed in [false, true] {
             for b_transposed in [false, true] {
                 let layout = MatmulLayout { a_transposed, b_transposed };
-                kernels.extend([8, 16].map(|side| matmul_kernel(loader, layout, side)));
+                kernels.extend(SIDES.map(|side| matmul_kernel(loader, layout, side)));
             }
         }
     }
     kernels
+});
+
+static MATVECS: LazyLock<[Kernel; 2]> = LazyLock::new(|| [Loader::F32, Loader::Nf4].map(matvec_kernel));
+
+pub(super) fn variants() -> Vec<Kernel> {
+    MATMULS.iter().chain(MATVECS.iter()).cloned().collect()
 }
 
 /// Batched product `scale · a · b`, result `[batch, m, n]`.
@@ -172,10 +182,11 @@ pub(crate) fn matmul(
         }
     };
     let out = empty(&a, [batch, m, n]);
-    let side = if m.min(n) <= 32 { 8 } else { 16 };
+    let side = if m.min(n) <= 32 { SIDES[0] } else { SIDES[1] };
     let tile = 4 * side as usize;
     let groups = [n.div_ceil(tile) as u32, m.div_ceil(tile) as u32, batch as u32];
-    let kernel = matmul_kernel(b.loader(), layout, side);
+    let variant = (b.loader() as usize * 2 + usize::from(layout.a_transposed)) * 2 + usize::from(layout.b_transposed);
+    let kernel = &MATMULS[variant * SIDES.len() + usize::from(side == SIDES[1])];
     let params = [m, n, k, m * k, b_stride].map(|value| value as u32);
     let params = [&params[..], &[scale.to_bits()]].concat();
     let mut tensors = vec![&a];
@@ -194,6 +205,6 @@ pub(crate) fn matvec(x: CubeTensor, w: WeightSource, [m, n, k]: [usize; 3]) -> C
     let mut tensors = vec![&x];
     tensors.extend(w.tensors());
     tensors.push(&out);
-    dispatch(matvec_kernel(w.loader()), grid(n.div_ceil(8)), &tensors, &params);
+    dispatch(&MATVECS[w.loader() as usize], grid(n.div_ceil(8)), &tensors, &params);
     out
 }

@@ -30,6 +30,6 @@ pub fn all_sources() -> Vec<(String, String)> {
     ]
     .concat()
     .into_iter()
-    .map(|kernel| (kernel.name, kernel.source))
+    .map(|kernel| (kernel.name.to_string(), kernel.source.to_string()))
     .collect()
 }

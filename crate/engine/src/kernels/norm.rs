@@ -1,22 +1,15 @@
 use burn_wgpu::CubeTensor;
 
-use super::launch::{Kernel, contiguous, dispatch, elements, empty, grid};
+use super::launch::{Kernel, contiguous, dispatch, elements, empty, grid, kernels};
 use burn::backend::TensorMetadata;
 
-fn forward_kernel() -> Kernel {
-    Kernel::plain("rms_norm", include_str!("../../../../shaders/rms_norm.wgsl"), 64)
-}
-
-fn backward_kernel() -> Kernel {
-    Kernel::plain(
+kernels! {
+    forward_kernel => Kernel::plain("rms_norm", include_str!("../../../../shaders/rms_norm.wgsl"), 64),
+    backward_kernel => Kernel::plain(
         "rms_norm_backward",
         include_str!("../../../../shaders/rms_norm_backward.wgsl"),
         64,
-    )
-}
-
-pub(super) fn variants() -> Vec<Kernel> {
-    vec![forward_kernel(), backward_kernel()]
+    ),
 }
 
 /// `x * rsqrt(mean(x²) + eps) * (1 + w)` over the last dimension; x `[.., width]`, w `[width]`.

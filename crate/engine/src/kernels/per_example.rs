@@ -1,17 +1,14 @@
 use burn_wgpu::CubeTensor;
 
-use super::launch::{Kernel, contiguous, dims, dispatch, elements, empty, grid};
+use super::launch::{Kernel, contiguous, dims, dispatch, elements, empty, grid, kernels};
 
-fn norms_kernel() -> Kernel {
-    Kernel::plain("squared_norms", include_str!("../../../../shaders/squared_norms.wgsl"), 256)
-}
-
-fn accumulate_kernel() -> Kernel {
-    Kernel::plain("clip_accumulate", include_str!("../../../../shaders/clip_accumulate.wgsl"), 256)
-}
-
-pub(super) fn variants() -> Vec<Kernel> {
-    vec![norms_kernel(), accumulate_kernel()]
+kernels! {
+    norms_kernel => Kernel::plain("squared_norms", include_str!("../../../../shaders/squared_norms.wgsl"), 256),
+    accumulate_kernel => Kernel::plain(
+        "clip_accumulate",
+        include_str!("../../../../shaders/clip_accumulate.wgsl"),
+        256,
+    ),
 }
 
 /// Squared L2 norm of each example's gradient; g `[examples, length]`, result `[examples]`.
