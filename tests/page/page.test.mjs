@@ -179,6 +179,19 @@ onPage('trains, stops by itself at the budget, and shows what ε does not cover'
   assert.ok((await page.getByTestId('advice').innerText()).includes('Earlier runs'));
 });
 
+onPage('a run on a spent budget leaves no empty adapter behind', async ({ page }) => {
+  await giveRows(page, 'rows.csv', someRows(200));
+  await setField(page, 'target-epsilon', 1);
+  await setField(page, 'steps', 10);
+  for (let run = 0; run < 2; run++) {
+    await page.getByTestId('train-private').click();
+    await runEnds(page, run === 0 ? 'finished' : 'budgetSpent');
+    await idle(page);
+  }
+  await page.waitForFunction(() => document.querySelectorAll('[data-adapter]').length === 1);
+  assert.match(await page.getByTestId('advice').innerText(), /used up/);
+});
+
 onPage('labels a run without privacy wherever its adapter is named', async ({ page }) => {
   await giveRows(page, 'rows.csv', someRows(100));
   await setField(page, 'steps', 8);
@@ -285,12 +298,35 @@ onPage('saves an adapter as a zip in PEFT’s form, and loads it again', async (
   assert.equal(file.suggestedFilename(), 'private.zip');
   const archive = readFileSync(await file.path());
   const entries = unzipSync(archive);
-  assert.deepEqual(Object.keys(entries).sort(), ['adapter_config.json', 'adapter_model.safetensors', 'privacy.json']);
+  assert.deepEqual(Object.keys(entries).sort(), ['adapter_config.json', 'adapter_model.safetensors', 'privacy_statement.txt']);
   await page.getByTestId('remove-adapter').click();
   await page.getByTestId('adapter-list').waitFor({ state: 'detached' });
   await page.getByTestId('adapter-file').setInputFiles({ name: 'private.zip', mimeType: 'application/zip', buffer: archive });
   await page.locator('[data-adapter=private]').waitFor();
-  assert.match(await page.locator('[data-adapter=private]').innerText(), /ε ≤ 0\.50/);
+  const loaded = page.locator('[data-adapter=private]');
+  assert.match(await loaded.innerText(), /privacy unknown/, 'a file’s own claim is shown as no more than that');
+  await loaded.locator('summary').click();
+  assert.match(await loaded.innerText(), /cannot check it: A scripted statement/);
+});
+
+onPage('keeps the label of a run without privacy through reload, export and import', async ({ page }) => {
+  await giveRows(page, 'rows.csv', someRows(100));
+  await setField(page, 'steps', 5);
+  await page.getByTestId('train-without-privacy').click();
+  await runEnds(page, 'finished');
+  await idle(page);
+  await page.reload();
+  await modelLoaded(page);
+  const adapter = page.locator('[data-adapter=without-privacy]');
+  await adapter.getByTestId('badge-without-privacy').waitFor();
+  await idle(page);
+  const download = page.waitForEvent('download');
+  await adapter.getByTestId('save-adapter').click();
+  const archive = readFileSync(await (await download).path());
+  await adapter.getByTestId('remove-adapter').click();
+  await adapter.waitFor({ state: 'detached' });
+  await page.getByTestId('adapter-file').setInputFiles({ name: 'renamed.zip', mimeType: 'application/zip', buffer: archive });
+  await page.locator('[data-adapter=renamed]').getByTestId('badge-without-privacy').waitFor();
 });
 
 onPage('refuses a wrong adapter with a way on', async ({ page }) => {

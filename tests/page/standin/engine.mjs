@@ -252,29 +252,21 @@ export class Engine {
   }
 
   async exportAdapter({ adapter }, emit) {
-    const { lora, privacy, withoutPrivacy } = this.#adapters.get(adapter);
-    emit({ type: 'adapterFiles', adapter, files: ['adapter_config.json', 'adapter_model.safetensors', 'privacy.json'] }, [
+    const { lora, withoutPrivacy } = this.#adapters.get(adapter);
+    const statement = withoutPrivacy ? 'Trained WITHOUT PRIVACY, for comparison only.' : 'A scripted statement.';
+    emit({ type: 'adapterFiles', adapter, files: ['adapter_config.json', 'adapter_model.safetensors', 'privacy_statement.txt'] }, [
       encode({ peft_type: 'LORA', r: lora.rank, lora_alpha: lora.alpha, target_modules: lora.targets }),
       new Uint8Array([0, 0, 0, 0]),
-      encode({ privacy, withoutPrivacy }),
+      new TextEncoder().encode(statement),
     ]);
   }
 
   async importAdapter({ name }, emit, files) {
-    const text = async (wanted) => {
-      const file = files.find((file) => file.name === wanted);
-      return file && new TextDecoder().decode(await file.read(0, file.size));
-    };
-    const config = JSON.parse(await text('adapter_config.json'));
+    const file = files.find((file) => file.name === 'adapter_config.json');
+    const config = JSON.parse(new TextDecoder().decode(await file.read(0, file.size)));
     if (config.peft_type !== 'LORA') throw new Failure('badAdapter', 'This is not a LoRA adapter.');
-    const marked = JSON.parse((await text('privacy.json')) ?? '{}');
-    const adapter = {
-      name,
-      lora: { rank: config.r, alpha: config.lora_alpha, dropout: 0, targets: config.target_modules },
-      parameters: 41_000,
-      privacy: marked.privacy ?? null,
-      withoutPrivacy: marked.withoutPrivacy ?? false,
-    };
+    const lora = { rank: config.r, alpha: config.lora_alpha, dropout: 0, targets: config.target_modules };
+    const adapter = { name, lora, parameters: 41_000, privacy: null, withoutPrivacy: false };
     this.#adapters.set(name, adapter);
     emit({ type: 'adapter', ...adapter });
   }

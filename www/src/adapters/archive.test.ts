@@ -1,10 +1,10 @@
 import { strFromU8, strToU8, unzipSync, zipSync } from 'fflate';
 import { expect, it } from 'vitest';
-import { fileSafe, packAdapter, unpackAdapter } from './archive';
+import { admitsNoPrivacy, claim, fileSafe, packAdapter, unpackAdapter } from './archive';
 
 const config = { name: 'adapter_config.json', bytes: strToU8('{"peft_type":"LORA"}') };
 const weights = { name: 'adapter_model.safetensors', bytes: Uint8Array.from({ length: 500 }, (_, index) => (index * 37) % 256) };
-const privacy = { name: 'privacy.json', bytes: strToU8('{"epsilon":7.9}') };
+const privacy = { name: 'privacy_statement.txt', bytes: strToU8('ε ≤ 7.9 at δ = 1e-5') };
 
 const blob = (bytes: Uint8Array): Blob => new Blob([bytes as Uint8Array<ArrayBuffer>]);
 
@@ -48,4 +48,12 @@ it('refuses a mangled archive', async () => {
 
 it('makes file names that every system accepts', () => {
   expect([' my adapter/ε=8 ', '..', 'private-2'].map(fileSafe)).toEqual(['my-adapter-8', 'adapter', 'private-2']);
+});
+
+it('reads what an adapter says of its privacy', () => {
+  const without = { name: 'privacy_statement.txt', bytes: strToU8('Trained WITHOUT PRIVACY, for comparison only.') };
+  expect(admitsNoPrivacy([config, weights, without])).toBe(true);
+  expect(admitsNoPrivacy([config, weights, privacy])).toBe(false);
+  expect(claim([config, weights, privacy])).toBe('ε ≤ 7.9 at δ = 1e-5');
+  expect(claim([config, weights])).toBeNull();
 });

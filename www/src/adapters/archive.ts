@@ -8,6 +8,20 @@ export interface AdapterFile {
   bytes: Uint8Array;
 }
 
+/** What the training promised, in words; travels with the adapter. */
+export const STATEMENT = 'privacy_statement.txt';
+
+/** True if the files say of themselves that no privacy holds. Such a claim is safe to believe; its opposite is not. */
+export function admitsNoPrivacy(files: AdapterFile[]): boolean {
+  return claim(files)?.includes('WITHOUT PRIVACY') ?? false;
+}
+
+/** What the files say of their privacy. */
+export function claim(files: AdapterFile[]): string | null {
+  const statement = files.find((file) => file.name === STATEMENT);
+  return statement ? new TextDecoder().decode(statement.bytes) : null;
+}
+
 /** The two files without which PEFT loads nothing. */
 export const REQUIRED = ['adapter_config.json', 'adapter_model.safetensors'] as const;
 
@@ -54,7 +68,7 @@ function unzip(archive: string, bytes: Uint8Array): AdapterFile[] {
   return Object.entries(entries).map(([name, content]) => ({ name: baseName(name), bytes: content }));
 }
 
-const WANTED = /^(adapter_config\.json|adapter_model\.safetensors|privacy\.json|README\.md)$/;
+const WANTED = /^(adapter_config\.json|adapter_model\.safetensors|privacy_statement\.txt)$/;
 
 function baseName(path: string): string {
   return path.split('/').pop() ?? path;

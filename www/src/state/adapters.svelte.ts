@@ -1,14 +1,17 @@
 // Adapters beside the base model: those trained here, and those brought along.
 
-import { type AdapterFile, fileSafe, packAdapter, unpackAdapter } from '../adapters/archive';
+import { admitsNoPrivacy, type AdapterFile, claim, fileSafe, packAdapter, unpackAdapter } from '../adapters/archive';
 import { EngineFailure } from '../engine/failure';
 import type { SourceFile } from '../engine/wire';
 import type { AdapterReport } from '../protocol';
+import type { StoredAdapter } from '../storage/database';
 import { keptAdapters } from '../storage/keep';
 import type { Session } from './session.svelte';
 
 export class Adapters {
   list = $state<AdapterReport[]>([]);
+  /** What adapters brought along say of their privacy; the page cannot check it. */
+  claims = $state<Record<string, string>>({});
 
   constructor(readonly session: Session) {
     session.afterModel.push(() => this.#replay());
@@ -48,22 +51,24 @@ export class Adapters {
 
   /** The adapter as a zip archive that PEFT reads once unpacked. */
   async zip(name: string): Promise<File> {
-    const archive = packAdapter(await this.files(name));
+    // The kept files are those of the training itself, with its statement; the engine may hold a copy read back from them.
+    const kept = await this.#kept(name);
+    const archive = packAdapter(kept?.files ?? (await this.files(name)));
     return new File([archive], `${fileSafe(name)}.zip`, { type: 'application/zip' });
   }
 
   /** Keeps a copy in this browser, so that a reload or a lost device does not lose it. */
-  async keep(name: string): Promise<void> {
+  async keep(name: string, files?: AdapterFile[]): Promise<void> {
     const report = this.find(name);
     if (!report || !this.session.model) return;
-    const files = await this.files(name);
+    const stored: StoredAdapter = {
+      report: $state.snapshot(report),
+      modelName: this.session.model.name,
+      files: files ?? (await this.files(name)),
+      savedAt: Date.now(),
+    };
     try {
-      await keptAdapters.save({
-        report: $state.snapshot(report),
-        modelName: this.session.model.name,
-        files,
-        savedAt: Date.now(),
-      });
+      await keptAdapters.save(stored);
     } catch {
       this.session.notices.warn('adapters', `The browser does not let this page store “${name}”. Save it to a file before you leave.`);
     }
@@ -74,7 +79,9 @@ export class Adapters {
     const archive = picked.find(({ name }) => /\.zip$/i.test(name));
     const name = this.freeName(archive ? archive.name.replace(/\.zip$/i, '') : 'imported');
     await this.#give(name, files);
-    await this.keep(name);
+    const report = this.find(name);
+    if (report && admitsNoPrivacy(files)) this.add({ ...report, withoutPrivacy: true });
+    await this.keep(name, files);
     return name;
   }
 
@@ -84,7 +91,14 @@ export class Adapters {
     await keptAdapters.forget(name);
   }
 
+  async #kept(name: string): Promise<StoredAdapter | null> {
+    const kept = await keptAdapters.load(name).catch(() => null);
+    return kept?.modelName === this.session.model?.name ? kept : null;
+  }
+
   async #give(name: string, files: AdapterFile[]): Promise<void> {
+    const says = claim(files);
+    if (says !== null) this.claims[name] = says;
     const sources: SourceFile[] = files.map((file) => ({
       kind: 'file',
       name: file.name,

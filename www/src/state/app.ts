@@ -22,5 +22,5 @@ export const data = new Data(session);
 export const adapters = new Adapters(session);
 export const plan = new Plan(session, data);
 export const training = new Training(session, data, adapters);
-export const talk = new Talk(session);
+export const talk = new Talk(session, data);
 export const compare = new Compare(talk, adapters);

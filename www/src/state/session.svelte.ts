@@ -75,11 +75,12 @@ export class Session {
     return this.#client.send(command);
   }
 
-  /** Opens the device and loads the demo model, or the model of last time's choice of device. */
+  /** Opens the device and loads the demo model, both as they were chosen last time. */
   async start(): Promise<void> {
     this.deviceChoice = (await keptSettings.load<DeviceChoice>('device').catch(() => null)) ?? 'auto';
     await this.openDevice(this.deviceChoice);
-    await this.loadModel({ name: DEMO_NAME, files: demoModel(), weights: 'f32' });
+    const weights = (await keptSettings.load<WeightFormat>('weights').catch(() => null)) ?? 'f32';
+    await this.loadModel(demo(weights));
   }
 
   async openDevice(choice: DeviceChoice): Promise<void> {
@@ -102,6 +103,7 @@ export class Session {
       choice.files,
     );
     this.#chosen = choice;
+    if (choice.name === DEMO_NAME) await keptSettings.save('weights', choice.weights).catch(() => {});
     this.shape = await readShape(choice.files).catch(() => null);
     for (const step of this.afterModel) await step();
   }
@@ -112,7 +114,7 @@ export class Session {
    * gives all memory of the old one back.
    */
   async rebuild(choice: DeviceChoice = this.deviceChoice): Promise<void> {
-    const model = this.#chosen ?? { name: DEMO_NAME, files: demoModel(), weights: 'f32' as const };
+    const model = this.#chosen ?? demo('f32');
     this.#client.close();
     await this.#tail;
     this.#client = this.connect();
@@ -122,6 +124,11 @@ export class Session {
     await keptSettings.save('device', choice).catch(() => {});
     await this.loadModel(model);
   }
+}
+
+/** The model that comes with the page. */
+export function demo(weights: WeightFormat): ModelChoice {
+  return { name: DEMO_NAME, files: demoModel(), weights };
 }
 
 async function readShape(files: SourceFile[]): Promise<Shape | null> {

@@ -1,7 +1,7 @@
 // Questions and streamed answers.
 
 import type { Answer, Sampling } from '../protocol';
-import { NOTEBOOK_TEMPLATE } from './data.svelte';
+import { type Data, NOTEBOOK_TEMPLATE } from './data.svelte';
 import type { Place } from './notices.svelte';
 import type { Session } from './session.svelte';
 
@@ -29,10 +29,13 @@ export class Talk {
   exchanges = $state<Exchange[]>([]);
   sampling = $state<Sampling>({ ...GREEDY });
   adapter = $state<string | null>(null);
-  /** Puts the question into the form the demo model was trained with. */
+  /** Puts the question into the form that the rows have in training, or the demo model had. */
   useTemplate = $state(true);
 
-  constructor(readonly session: Session) {}
+  constructor(
+    readonly session: Session,
+    readonly data: Data,
+  ) {}
 
   async ask(question: string): Promise<void> {
     this.exchanges.push(blank(question, this.adapter));
@@ -48,7 +51,7 @@ export class Talk {
         {
           type: 'generate',
           prompt: exchange.question,
-          template: this.useTemplate ? { ...NOTEBOOK_TEMPLATE } : null,
+          template: this.useTemplate ? $state.snapshot(this.data.settings?.template ?? NOTEBOOK_TEMPLATE) : null,
           adapter: exchange.adapter,
           sampling: $state.snapshot(this.sampling),
         },

@@ -10,6 +10,15 @@ import { alone } from './alone';
 import type { Data } from './data.svelte';
 import type { Session } from './session.svelte';
 
+interface Shown {
+  record: StoredRun | null;
+  run: RunSettings | null;
+  points: StepPoint[];
+  evaluations: EvaluationReport[];
+  end: TrainEnd | null;
+  paused: StoredRun | null;
+}
+
 export class Training {
   /** Settings of the run on show; it may be over. */
   run = $state<RunSettings | null>(null);
@@ -25,6 +34,8 @@ export class Training {
 
   #record: StoredRun | null = null;
   #stepsTaken = 0;
+  /** What was on show before this run: it comes back when the run is refused. */
+  #before: Shown | null = null;
 
   constructor(
     readonly session: Session,
@@ -98,15 +109,16 @@ export class Training {
   async #train(name: string, command: Command, files: SourceFile[] | null): Promise<void> {
     this.active = true;
     this.asked = null;
-    this.paused = null;
     try {
       await this.session.run('train', `Training ${name}`, command, (event) => this.#take(event), files);
     } finally {
       this.active = false;
-      // A run that the budget ended before its first step has learnt nothing worth keeping.
-      const discard = this.asked === 'cancel' || (this.end === 'budgetSpent' && this.#stepsTaken === 0);
+      const { asked } = this;
       this.asked = null;
-      await this.#settle(discard);
+      const refused = this.end === null && this.latest === null;
+      if (refused) this.#bringBack();
+      // A run that the budget ended before its first step has learnt nothing worth keeping.
+      else await this.#settle(asked === 'cancel' || (this.end === 'budgetSpent' && this.#stepsTaken === 0));
     }
   }
 
@@ -127,12 +139,25 @@ export class Training {
   }
 
   #show(record: StoredRun): void {
+    this.#before = { record: this.#record, run: this.run, points: this.points, evaluations: this.evaluations, end: this.end, paused: this.paused };
     this.#record = record;
+    this.paused = null;
     this.run = record.run;
     this.points = record.points;
     this.evaluations = record.evaluations;
     this.latest = null;
     this.end = null;
+  }
+
+  #bringBack(): void {
+    const before = this.#before;
+    if (!before) return;
+    this.#record = before.record;
+    this.run = before.run;
+    this.points = before.points;
+    this.evaluations = before.evaluations;
+    this.end = before.end;
+    this.paused = before.paused;
   }
 
   #take(event: Event): void {
