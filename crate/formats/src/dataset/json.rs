@@ -132,7 +132,7 @@ fn next_element(rest: &str) -> Option<usize> {
     let bytes = rest.as_bytes();
     let mut fresh = false;
     let mut closed = false;
-    for (i, &byte) in bytes.iter().enumerate().skip(1) {
+    for (i, &byte) in (1..).zip(bytes.get(1..).unwrap_or_default()) {
         match byte {
             b'{' if fresh => return Some(i),
             b'\n' => fresh = true,
