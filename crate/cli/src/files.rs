@@ -18,8 +18,13 @@ pub struct DiskSource {
 impl DiskSource {
     /// The file at `path`.
     pub fn open(path: &Path) -> Result<Self, EngineError> {
-        let size = fs::metadata(path).map_err(|error| failed(path, &error))?.len();
-        Ok(Self { path: path.to_owned(), size })
+        let size = fs::metadata(path)
+            .map_err(|error| failed(path, &error))?
+            .len();
+        Ok(Self {
+            path: path.to_owned(),
+            size,
+        })
     }
 
     fn read_now(&self, range: Range<u64>) -> Result<Vec<u8>, EngineError> {
@@ -58,9 +63,13 @@ pub fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
 
 /// Writes a file as a whole: under another name first, so that a crash leaves the old one.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
-    let failed =
-        |error: std::io::Error| EngineError::Source(format!("{} cannot be written: {error}", path.display()));
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    let failed = |error: std::io::Error| {
+        EngineError::Source(format!("{} cannot be written: {error}", path.display()))
+    };
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         fs::create_dir_all(folder).map_err(failed)?;
     }
     let partial = path.with_extension("partial");
@@ -74,7 +83,10 @@ pub fn model_files(folder: &Path) -> Result<ModelFiles, EngineError> {
     let entries = fs::read_dir(folder).map_err(|error| failed(folder, &error))?;
     for entry in entries {
         let path = entry.map_err(|error| failed(folder, &error))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .map(str::to_owned);
         if let (Some(name), true) = (name, path.is_file()) {
             files.insert(name, Box::new(DiskSource::open(&path)?));
         }

@@ -36,7 +36,8 @@ impl Host for Terminal {
     fn emit(&self, event: Event) {
         match event {
             Event::Step(step) => {
-                let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
+                let number =
+                    |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
                 eprintln!(
                     "step {}/{}  rows {}  loss {}  epsilon {}  {:.0} tokens/s  {:.0} s left",
                     step.step,
@@ -50,7 +51,10 @@ impl Host for Terminal {
                 self.steps.borrow_mut().push(step);
             }
             Event::Evaluation(evaluation) => {
-                eprintln!("held-out loss {:.4} after {} steps", evaluation.loss, evaluation.step);
+                eprintln!(
+                    "held-out loss {:.4} after {} steps",
+                    evaluation.loss, evaluation.step
+                );
                 self.evaluations.borrow_mut().push(evaluation);
             }
             Event::Warning { message } => eprintln!("warning: {message}"),

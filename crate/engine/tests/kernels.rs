@@ -62,19 +62,41 @@ fn check(
             .enumerate()
             .map(|(i, input)| {
                 let leaf = tensor(input, &open.device);
-                if i < differentiable { leaf.autodiff().require_grad() } else { leaf }
+                if i < differentiable {
+                    leaf.autodiff().require_grad()
+                } else {
+                    leaf
+                }
             })
             .collect();
         let y = op(leaves.clone());
-        assert_close(&what, &values(y.clone().without_autodiff()), &narrow(&y_reference), TOLERANCE);
+        assert_close(
+            &what,
+            &values(y.clone().without_autodiff()),
+            &narrow(&y_reference),
+            TOLERANCE,
+        );
         // Without autodiff the same operation takes another route through burn.
-        let plain = op(leaves.iter().map(|leaf| leaf.clone().without_autodiff()).collect());
-        assert_close(&format!("{what}, plain"), &values(plain), &narrow(&y_reference), TOLERANCE);
+        let plain = op(leaves
+            .iter()
+            .map(|leaf| leaf.clone().without_autodiff())
+            .collect());
+        assert_close(
+            &format!("{what}, plain"),
+            &values(plain),
+            &narrow(&y_reference),
+            TOLERANCE,
+        );
         let grads = (y * tensor(&g, &open.device)).sum().backward();
         for (i, leaf) in leaves.iter().take(differentiable).enumerate() {
             let found = values(leaf.grad(&grads).expect("a gradient"));
             let expected = reference::gradient(reference, &exact, &wide(&g), i);
-            assert_close(&format!("{what}, gradient {i}"), &found, &narrow(&expected), TOLERANCE);
+            assert_close(
+                &format!("{what}, gradient {i}"),
+                &found,
+                &narrow(&expected),
+                TOLERANCE,
+            );
         }
     }
 }
@@ -86,7 +108,10 @@ fn rms_norm() {
             &format!("rms_norm {rows}x{width}"),
             &[random(rows * width, 1), random(width, 2)],
             1,
-            &|t| ops::rms_norm(t[0].clone().reshape([rows, width]), t[1].clone(), 1e-6).reshape([rows * width]),
+            &|t| {
+                ops::rms_norm(t[0].clone().reshape([rows, width]), t[1].clone(), 1e-6)
+                    .reshape([rows * width])
+            },
             &|x| reference::rms_norm(&x[0], &x[1], f64::from(1e-6f32)),
         );
     }
@@ -98,8 +123,9 @@ fn rope() {
         let [batch, time, heads, dim] = dims;
         let positions = position + time + 2;
         let angles = random(positions * dim / 2, 3);
-        let tables: Vec<Vec<f32>> =
-            [f64::cos, f64::sin].map(|f| angles.iter().map(|&a| f(f64::from(a)) as f32).collect()).to_vec();
+        let tables: Vec<Vec<f32>> = [f64::cos, f64::sin]
+            .map(|f| angles.iter().map(|&a| f(f64::from(a)) as f32).collect())
+            .to_vec();
         let count = batch * time * heads * dim;
         check(
             &format!("rope {dims:?} from {position}"),
@@ -131,12 +157,21 @@ fn gelu_gate() {
 #[test]
 fn linear() {
     // Rows up to 4 take the kernel without tiles; 33 and 65 straddle its tiles' edges.
-    for (m, n, k) in [(1, 9, 5), (4, 17, 70), (5, 3, 1), (33, 34, 17), (65, 66, 33)] {
+    for (m, n, k) in [
+        (1, 9, 5),
+        (4, 17, 70),
+        (5, 3, 1),
+        (33, 34, 17),
+        (65, 66, 33),
+    ] {
         check(
             &format!("linear {m}x{n}x{k}"),
             &[random(m * k, 7), random(n * k, 8)],
             1,
-            &|t| ops::linear(t[0].clone().reshape([m, k]), t[1].clone().reshape([n, k])).reshape([m * n]),
+            &|t| {
+                ops::linear(t[0].clone().reshape([m, k]), t[1].clone().reshape([n, k]))
+                    .reshape([m * n])
+            },
             &|x| reference::linear(&x[0], &x[1], k, 1.0),
         );
     }
@@ -153,17 +188,34 @@ fn linear_nf4_multiplies_by_the_decoded_values() {
             let what = format!("nf4 {m}x{n}x{k} on {}", open.report.name);
             let matrix = Matrix::from_nf4(&packed, n, k, &open.device);
             let input = random(m * k, 10);
-            let x = tensor(&input, &open.device).reshape([m, k]).autodiff().require_grad();
+            let x = tensor(&input, &open.device)
+                .reshape([m, k])
+                .autodiff()
+                .require_grad();
             let y = matrix.forward(x.clone());
             let expected = reference::linear(&wide(&input), &wide(&decoded), k, 1.0);
-            assert_close(&what, &values(y.clone().without_autodiff()), &narrow(&expected), TOLERANCE);
+            assert_close(
+                &what,
+                &values(y.clone().without_autodiff()),
+                &narrow(&expected),
+                TOLERANCE,
+            );
             let g = random(m * n, 11);
-            let grads = (y * tensor(&g, &open.device).reshape([m, n])).sum().backward();
-            let transposed: Vec<f64> =
-                (0..k).flat_map(|i| (0..n).map(move |j| j * k + i)).map(|at| f64::from(decoded[at])).collect();
+            let grads = (y * tensor(&g, &open.device).reshape([m, n]))
+                .sum()
+                .backward();
+            let transposed: Vec<f64> = (0..k)
+                .flat_map(|i| (0..n).map(move |j| j * k + i))
+                .map(|at| f64::from(decoded[at]))
+                .collect();
             let expected = reference::linear(&wide(&g), &transposed, n, 1.0);
             let found = values(x.grad(&grads).expect("a gradient"));
-            assert_close(&format!("{what}, gradient"), &found, &narrow(&expected), TOLERANCE);
+            assert_close(
+                &format!("{what}, gradient"),
+                &found,
+                &narrow(&expected),
+                TOLERANCE,
+            );
         }
     }
 }
@@ -174,7 +226,11 @@ fn lora_gives_per_example_gradients() {
         let [groups, m, width, r, out] = sizes;
         check(
             &format!("lora {sizes:?}"),
-            &[random(groups * m * width, 12), random(groups * r * width, 13), random(groups * out * r, 14)],
+            &[
+                random(groups * m * width, 12),
+                random(groups * r * width, 13),
+                random(groups * out * r, 14),
+            ],
             3,
             &|t| {
                 ops::lora(
@@ -208,16 +264,64 @@ fn attention() {
     let shapes = [
         base,
         AttentionShape { window: 2, ..base },
-        AttentionShape { soft_cap: 1.5, kv_heads: 4, ..base },
-        AttentionShape { batch: 1, time: 1, capacity: 9, filled: 7, offset: 6, window: 3, ..base },
-        AttentionShape { batch: 1, time: 2, capacity: 6, filled: 5, offset: 3, ..base },
+        AttentionShape {
+            soft_cap: 1.5,
+            kv_heads: 4,
+            ..base
+        },
+        AttentionShape {
+            batch: 1,
+            time: 1,
+            capacity: 9,
+            filled: 7,
+            offset: 6,
+            window: 3,
+            ..base
+        },
+        AttentionShape {
+            batch: 1,
+            time: 2,
+            capacity: 6,
+            filled: 5,
+            offset: 3,
+            ..base
+        },
         // More than one tile of 64 keys and queries, and heads wider than a workgroup.
-        AttentionShape { batch: 1, heads: 2, kv_heads: 1, time: 67, capacity: 67, filled: 67, dim: 4, ..base },
-        AttentionShape { batch: 1, heads: 1, kv_heads: 1, time: 3, capacity: 3, filled: 3, dim: 70, ..base },
+        AttentionShape {
+            batch: 1,
+            heads: 2,
+            kv_heads: 1,
+            time: 67,
+            capacity: 67,
+            filled: 67,
+            dim: 4,
+            ..base
+        },
+        AttentionShape {
+            batch: 1,
+            heads: 1,
+            kv_heads: 1,
+            time: 3,
+            capacity: 3,
+            filled: 3,
+            dim: 70,
+            ..base
+        },
     ];
     for shape in shapes {
-        let AttentionShape { batch, time, heads, kv_heads, dim, capacity, .. } = shape;
-        let (queries, keys) = (batch * time * heads * dim, batch * capacity * kv_heads * dim);
+        let AttentionShape {
+            batch,
+            time,
+            heads,
+            kv_heads,
+            dim,
+            capacity,
+            ..
+        } = shape;
+        let (queries, keys) = (
+            batch * time * heads * dim,
+            batch * capacity * kv_heads * dim,
+        );
         let plain = reference::Attention {
             batch,
             time,
@@ -252,11 +356,22 @@ fn attention() {
 #[test]
 fn cross_entropy() {
     for (rows, width, vocabulary, cap) in [(1, 3, 2, 0.0), (9, 7, 300, 0.0), (5, 4, 11, 2.0)] {
-        let targets: Vec<i32> =
-            (0..rows as i32).map(|row| if row % 3 == 1 { -100 } else { row * 7 % vocabulary as i32 }).collect();
-        let (hidden, table, weights) =
-            (random(rows * width, 18), random(vocabulary * width, 19), random(rows, 20));
-        let f = |x: &[Vec<f64>]| reference::cross_entropy(&x[0], &wide(&table), &targets, width, cap);
+        let targets: Vec<i32> = (0..rows as i32)
+            .map(|row| {
+                if row % 3 == 1 {
+                    -100
+                } else {
+                    row * 7 % vocabulary as i32
+                }
+            })
+            .collect();
+        let (hidden, table, weights) = (
+            random(rows * width, 18),
+            random(vocabulary * width, 19),
+            random(rows, 20),
+        );
+        let f =
+            |x: &[Vec<f64>]| reference::cross_entropy(&x[0], &wide(&table), &targets, width, cap);
         let exact = [wide(&hidden)];
         let losses = f(&exact);
         let gradient = reference::gradient(&f, &exact, &wide(&weights), 0);
@@ -273,7 +388,12 @@ fn cross_entropy() {
             );
             assert_close(&what, &values(found), &narrow(&losses), TOLERANCE);
             let d_hidden = values(d_hidden.expect("asked for"));
-            assert_close(&format!("{what}, gradient"), &d_hidden, &narrow(&gradient), TOLERANCE);
+            assert_close(
+                &format!("{what}, gradient"),
+                &d_hidden,
+                &narrow(&gradient),
+                TOLERANCE,
+            );
         }
     }
 }
@@ -282,11 +402,17 @@ fn cross_entropy() {
 fn gather_rows_scales_and_repeats() {
     let table = random(5 * 3, 21);
     let ids = [4, 0, 4, 2];
-    let expected: Vec<f32> =
-        ids.iter().flat_map(|&id| table[id as usize * 3..][..3].iter().map(|v| v * 2.5)).collect();
+    let expected: Vec<f32> = ids
+        .iter()
+        .flat_map(|&id| table[id as usize * 3..][..3].iter().map(|v| v * 2.5))
+        .collect();
     for open in devices() {
         let device = &open.device;
-        let y = ops::gather_rows(tensor(&table, device).reshape([5, 3]), ints(&ids, device), 2.5);
+        let y = ops::gather_rows(
+            tensor(&table, device).reshape([5, 3]),
+            ints(&ids, device),
+            2.5,
+        );
         assert_close("gather_rows", &values(y), &expected, 1e-7);
     }
 }
@@ -297,21 +423,35 @@ fn dropout_drops_the_same_entries_everywhere_and_keeps_the_mean() {
     let masks = devices().map(|open| {
         let ones = tensor(&vec![1.0; count], &open.device);
         let once = values(ops::dropout(ones.clone(), 42, 0.3));
-        assert_eq!(once, values(ops::dropout(ones.clone(), 42, 0.3)), "the mask follows from the seed");
-        assert_ne!(once, values(ops::dropout(ones, 43, 0.3)), "another seed, another mask");
+        assert_eq!(
+            once,
+            values(ops::dropout(ones.clone(), 42, 0.3)),
+            "the mask follows from the seed"
+        );
+        assert_ne!(
+            once,
+            values(ops::dropout(ones, 43, 0.3)),
+            "another seed, another mask"
+        );
         once
     });
     assert_eq!(masks[0], masks[1]);
     let kept = masks[0].iter().filter(|&&v| v > 0.0).count() as f64 / count as f64;
     // Six standard deviations of a fair mask: sqrt(0.3 * 0.7 / 20000) = 0.0032.
     assert!((kept - 0.7).abs() < 0.02, "{kept} kept");
-    assert!(masks[0].iter().all(|&v| v == 0.0 || (v - 1.0 / 0.7).abs() < 1e-6));
+    assert!(
+        masks[0]
+            .iter()
+            .all(|&v| v == 0.0 || (v - 1.0 / 0.7).abs() < 1e-6)
+    );
 }
 
 #[test]
 fn dropouts_gradient_has_its_mask() {
     for open in devices() {
-        let x = tensor(&random(501, 22), &open.device).autodiff().require_grad();
+        let x = tensor(&random(501, 22), &open.device)
+            .autodiff()
+            .require_grad();
         let y = ops::dropout(x.clone(), 7, 0.5);
         let grads = y.clone().sum().backward();
         let gradient = values(x.grad(&grads).expect("a gradient"));
@@ -340,7 +480,10 @@ fn norms_and_clipped_sums_leave_out_what_is_not_finite() {
         let gradients = tensor(&g, device).reshape([examples, length]);
         let norms = values(ops::squared_norms(gradients.clone()));
         for (row, norm) in norms.iter().enumerate() {
-            let exact: f64 = g[row * length..(row + 1) * length].iter().map(|&v| f64::from(v).powi(2)).sum();
+            let exact: f64 = g[row * length..(row + 1) * length]
+                .iter()
+                .map(|&v| f64::from(v).powi(2))
+                .sum();
             if exact.is_finite() {
                 assert!((f64::from(*norm) - exact).abs() < 1e-5 * exact, "row {row}");
             } else {
@@ -348,7 +491,12 @@ fn norms_and_clipped_sums_leave_out_what_is_not_finite() {
             }
         }
         let factors: Vec<f32> = factors.iter().map(|&f| f as f32).collect();
-        let sum = ops::clip_accumulate(tensor(&before, device), gradients, tensor(&factors, device), 4);
+        let sum = ops::clip_accumulate(
+            tensor(&before, device),
+            gradients,
+            tensor(&factors, device),
+            4,
+        );
         assert_close("clip_accumulate", &values(sum), &narrow(&expected), 1e-6);
     }
 }

@@ -10,8 +10,12 @@ use vaultlab_engine::host::{Control, Host, Wish};
 use vaultlab_engine::train::{Checkpoint, Trainer, TrainingData};
 use vaultlab_formats::examples::Example;
 use vaultlab_privacy::accountant::{Phase, epsilon};
-use vaultlab_privacy::ledger::{DatasetFingerprint, Ledger, LedgerStore, MemoryStore, SessionId, StoreError};
-use vaultlab_protocol::{Event, LoraSettings, PrivacySettings, RunSettings, StepReport, TrainEnd, WeightFormat};
+use vaultlab_privacy::ledger::{
+    DatasetFingerprint, Ledger, LedgerStore, MemoryStore, SessionId, StoreError,
+};
+use vaultlab_protocol::{
+    Event, LoraSettings, PrivacySettings, RunSettings, StepReport, TrainEnd, WeightFormat,
+};
 
 /// Records events; wishes `wish` once `after` steps were reported.
 struct Recorder {
@@ -23,7 +27,12 @@ struct Recorder {
 
 impl Recorder {
     fn new(wish: Option<(u32, Wish, Control)>) -> Self {
-        Self { steps: RefCell::default(), losses: RefCell::default(), checkpoint: RefCell::default(), wish }
+        Self {
+            steps: RefCell::default(),
+            losses: RefCell::default(),
+            checkpoint: RefCell::default(),
+            wish,
+        }
     }
 }
 
@@ -68,7 +77,11 @@ fn data() -> TrainingData {
             ids.push(id);
             labels.push(id as i32);
         }
-        Example { ids, labels, truncated: false }
+        Example {
+            ids,
+            labels,
+            truncated: false,
+        }
     };
     TrainingData {
         train: (0..40).map(example).collect(),
@@ -87,7 +100,12 @@ fn run(privacy: Option<PrivacySettings>) -> RunSettings {
         learning_rate: 1e-2,
         warmup_steps: 2,
         weight_decay: 0.01,
-        lora: LoraSettings { rank: 4, alpha: 8.0, dropout: 0.1, ..LoraSettings::default() },
+        lora: LoraSettings {
+            rank: 4,
+            alpha: 8.0,
+            dropout: 0.1,
+            ..LoraSettings::default()
+        },
         evaluate_every: 0,
         checkpoint_every: 0,
         insecure_seed: Some(11),
@@ -95,11 +113,24 @@ fn run(privacy: Option<PrivacySettings>) -> RunSettings {
 }
 
 fn private(budget_epsilon: f64) -> PrivacySettings {
-    PrivacySettings { noise_multiplier: 1.0, clip_norm: 1.0, delta: 1e-5, budget_epsilon }
+    PrivacySettings {
+        noise_multiplier: 1.0,
+        clip_norm: 1.0,
+        delta: 1e-5,
+        budget_epsilon,
+    }
 }
 
 fn spent(steps: u64) -> f64 {
-    epsilon(&[Phase { sampling_rate: 0.25, noise_multiplier: 1.0, steps }], 1e-5).expect("accounts")
+    epsilon(
+        &[Phase {
+            sampling_rate: 0.25,
+            noise_multiplier: 1.0,
+            steps,
+        }],
+        1e-5,
+    )
+    .expect("accounts")
 }
 
 #[test]
@@ -108,7 +139,15 @@ fn a_paused_and_resumed_run_equals_one_that_was_not() {
     for open in devices() {
         let model = decoder("models/vaultgemma", WeightFormat::F32, open);
         for privacy in [Some(private(100.0)), None] {
-            let begin = |store| Trainer::begin(&model, &data, open.health.clone(), run(privacy.clone()), store);
+            let begin = |store| {
+                Trainer::begin(
+                    &model,
+                    &data,
+                    open.health.clone(),
+                    run(privacy.clone()),
+                    store,
+                )
+            };
             let whole = Recorder::new(None);
             let mut trainer = pollster::block_on(begin(MemoryStore::default())).expect("begins");
             let end = pollster::block_on(trainer.run(&whole, &Control::default())).expect("runs");
@@ -124,16 +163,34 @@ fn a_paused_and_resumed_run_equals_one_that_was_not() {
             drop(trainer);
             let checkpoint = Checkpoint::from_bytes(&paused.checkpoint.borrow()).expect("reads");
             let resumed = Recorder::new(None);
-            let mut trainer =
-                pollster::block_on(Trainer::resume(&model, &data, open.health.clone(), checkpoint, store))
-                    .expect("resumes");
+            let mut trainer = pollster::block_on(Trainer::resume(
+                &model,
+                &data,
+                open.health.clone(),
+                checkpoint,
+                store,
+            ))
+            .expect("resumes");
             let end = pollster::block_on(trainer.run(&resumed, &Control::default())).expect("runs");
             assert_eq!(end, TrainEnd::Finished);
             // The same kernels on the same values in the same order: equal to the last bit.
-            assert_eq!(trainer.outcome().parameters, expected, "on {}", open.report.name);
+            assert_eq!(
+                trainer.outcome().parameters,
+                expected,
+                "on {}",
+                open.report.name
+            );
             if privacy.is_some() {
-                let total = resumed.steps.borrow().last().and_then(|step| step.epsilon).expect("private");
-                assert!((total - spent(6)).abs() < 1e-9, "both halves are charged, once each");
+                let total = resumed
+                    .steps
+                    .borrow()
+                    .last()
+                    .and_then(|step| step.epsilon)
+                    .expect("private");
+                assert!(
+                    (total - spent(6)).abs() < 1e-9,
+                    "both halves are charged, once each"
+                );
             }
         }
     }
@@ -148,16 +205,31 @@ fn training_stops_by_itself_before_the_budget_is_passed() {
     let budget = (spent(4) + spent(5)) / 2.0;
     let store = MemoryStore::default();
     let settings = run(Some(private(budget)));
-    let begin = || Trainer::begin(&model, &data, cpu.health.clone(), settings.clone(), store.clone());
+    let begin = || {
+        Trainer::begin(
+            &model,
+            &data,
+            cpu.health.clone(),
+            settings.clone(),
+            store.clone(),
+        )
+    };
     let recorder = Recorder::new(None);
     let mut trainer = pollster::block_on(begin()).expect("begins");
     let end = pollster::block_on(trainer.run(&recorder, &Control::default())).expect("runs");
     assert_eq!((end, trainer.steps_done()), (TrainEnd::BudgetSpent, 4));
-    assert!(recorder.steps.borrow().iter().all(|step| step.epsilon.expect("private") <= budget));
+    assert!(
+        recorder
+            .steps
+            .borrow()
+            .iter()
+            .all(|step| step.epsilon.expect("private") <= budget)
+    );
 
     // A new run on the same rows finds the budget spent: starting over resets nothing.
     let mut trainer = pollster::block_on(begin()).expect("begins");
-    let end = pollster::block_on(trainer.run(&Recorder::new(None), &Control::default())).expect("runs");
+    let end =
+        pollster::block_on(trainer.run(&Recorder::new(None), &Control::default())).expect("runs");
     assert_eq!((end, trainer.steps_done()), (TrainEnd::BudgetSpent, 0));
     let ledger = pollster::block_on(Ledger::read(&store, &data.fingerprint)).expect("reads");
     assert_eq!(ledger.steps(), 4);
@@ -168,7 +240,12 @@ fn without_privacy_the_pattern_is_learnt_and_the_report_says_so() {
     let data = data();
     for open in devices() {
         let model = decoder("models/vaultgemma", WeightFormat::Nf4, open);
-        let settings = RunSettings { steps: 25, logical_batch: 40, micro_batch: 20, ..run(None) };
+        let settings = RunSettings {
+            steps: 25,
+            logical_batch: 40,
+            micro_batch: 20,
+            ..run(None)
+        };
         let recorder = Recorder::new(None);
         let store = MemoryStore::default();
         let trainer = Trainer::begin(&model, &data, open.health.clone(), settings, store.clone());
@@ -176,7 +253,11 @@ fn without_privacy_the_pattern_is_learnt_and_the_report_says_so() {
         pollster::block_on(trainer.run(&recorder, &Control::default())).expect("runs");
         let losses = recorder.losses.borrow();
         let (first, last) = (losses[0], losses[losses.len() - 1]);
-        assert!(last < 0.7 * first, "held-out loss went from {first} to {last} on {}", open.report.name);
+        assert!(
+            last < 0.7 * first,
+            "held-out loss went from {first} to {last} on {}",
+            open.report.name
+        );
         let report = trainer.outcome().report;
         assert!(report.without_privacy && report.privacy.is_none());
         let ledger = pollster::block_on(Ledger::read(&store, &data.fingerprint)).expect("reads");
@@ -208,7 +289,13 @@ fn a_step_that_cannot_be_charged_changes_nothing() {
     let data = data();
     let [cpu, _] = devices();
     let model = decoder("models/vaultgemma", WeightFormat::F32, cpu);
-    let trainer = Trainer::begin(&model, &data, cpu.health.clone(), run(Some(private(10.0))), Broken);
+    let trainer = Trainer::begin(
+        &model,
+        &data,
+        cpu.health.clone(),
+        run(Some(private(10.0))),
+        Broken,
+    );
     let mut trainer = pollster::block_on(trainer).expect("begins");
     let before = trainer.outcome().parameters;
     let result = pollster::block_on(trainer.run(&Recorder::new(None), &Control::default()));
@@ -223,18 +310,63 @@ fn settings_out_of_range_are_refused() {
     let model = decoder("models/vaultgemma", WeightFormat::F32, cpu);
     let good = run(Some(private(10.0)));
     let bad = [
-        RunSettings { steps: 0, ..good.clone() },
-        RunSettings { micro_batch: 0, ..good.clone() },
-        RunSettings { logical_batch: 0, ..good.clone() },
-        RunSettings { logical_batch: 41, ..good.clone() },
-        RunSettings { learning_rate: f64::NAN, ..good.clone() },
-        RunSettings { lora: LoraSettings { rank: 0, ..LoraSettings::default() }, ..good.clone() },
-        RunSettings { lora: LoraSettings { targets: vec!["lm_head".into()], ..Default::default() }, ..good.clone() },
-        RunSettings { privacy: Some(PrivacySettings { delta: 1.0, ..private(10.0) }), ..good.clone() },
-        RunSettings { privacy: Some(PrivacySettings { clip_norm: 0.0, ..private(10.0) }), ..good.clone() },
+        RunSettings {
+            steps: 0,
+            ..good.clone()
+        },
+        RunSettings {
+            micro_batch: 0,
+            ..good.clone()
+        },
+        RunSettings {
+            logical_batch: 0,
+            ..good.clone()
+        },
+        RunSettings {
+            logical_batch: 41,
+            ..good.clone()
+        },
+        RunSettings {
+            learning_rate: f64::NAN,
+            ..good.clone()
+        },
+        RunSettings {
+            lora: LoraSettings {
+                rank: 0,
+                ..LoraSettings::default()
+            },
+            ..good.clone()
+        },
+        RunSettings {
+            lora: LoraSettings {
+                targets: vec!["lm_head".into()],
+                ..Default::default()
+            },
+            ..good.clone()
+        },
+        RunSettings {
+            privacy: Some(PrivacySettings {
+                delta: 1.0,
+                ..private(10.0)
+            }),
+            ..good.clone()
+        },
+        RunSettings {
+            privacy: Some(PrivacySettings {
+                clip_norm: 0.0,
+                ..private(10.0)
+            }),
+            ..good.clone()
+        },
     ];
     for settings in bad {
-        let begun = Trainer::begin(&model, &data, cpu.health.clone(), settings.clone(), MemoryStore::default());
+        let begun = Trainer::begin(
+            &model,
+            &data,
+            cpu.health.clone(),
+            settings.clone(),
+            MemoryStore::default(),
+        );
         assert!(pollster::block_on(begun).is_err(), "{settings:?}");
     }
 }

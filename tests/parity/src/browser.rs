@@ -23,16 +23,28 @@ struct Report {
 #[wasm_bindgen(js_name = runParity)]
 pub async fn run_parity(device: String, load: Function) -> Result<JsValue, JsError> {
     console_error_panic_hook::set_once();
-    let choice = if device == "cpu" { DeviceChoice::Cpu } else { DeviceChoice::Gpu };
+    let choice = if device == "cpu" {
+        DeviceChoice::Cpu
+    } else {
+        DeviceChoice::Gpu
+    };
     let mut files = HashMap::new();
     for name in file_names() {
         let failed = |_| JsError::new(&format!("{name} could not be loaded"));
-        let promise = load.call1(&JsValue::NULL, &JsValue::from_str(&name)).map_err(failed)?;
+        let promise = load
+            .call1(&JsValue::NULL, &JsValue::from_str(&name))
+            .map_err(failed)?;
         let bytes = wasm_bindgen_futures::JsFuture::from(js_sys::Promise::resolve(&promise)).await;
-        files.insert(name.clone(), Uint8Array::new(&bytes.map_err(failed)?).to_vec());
+        files.insert(
+            name.clone(),
+            Uint8Array::new(&bytes.map_err(failed)?).to_vec(),
+        );
     }
     let open = device::open(choice).await?;
     let checks = run(&GoldenFiles(files), &open).await?;
-    let report = Report { device: open.report, checks };
+    let report = Report {
+        device: open.report,
+        checks,
+    };
     Ok(report.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?)
 }

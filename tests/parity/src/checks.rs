@@ -4,7 +4,9 @@ use vaultlab_engine::generate::Sampler;
 use vaultlab_engine::lab::import_adapter;
 use vaultlab_engine::lora::LoraLayout;
 use vaultlab_engine::model::Decoder;
-use vaultlab_engine::train::{AdamW, AdamWState, Clipping, GradientSum, gradient_sum, held_out_loss, read};
+use vaultlab_engine::train::{
+    AdamW, AdamWState, Clipping, GradientSum, gradient_sum, held_out_loss, read,
+};
 use vaultlab_engine::weights::{MemorySource, ModelFiles, load_decoder};
 use vaultlab_formats::config::ModelConfig;
 use vaultlab_formats::examples::Example;
@@ -24,7 +26,11 @@ const LOSS_ALLOWED: f64 = 1e-5;
 /// # Errors
 /// If the engine fails at something it should do.
 pub async fn run(files: &GoldenFiles, open: &OpenDevice) -> Result<Vec<Check>, EngineError> {
-    let mut checks = Checks { files, open, done: Vec::new() };
+    let mut checks = Checks {
+        files,
+        open,
+        done: Vec::new(),
+    };
     for family in FAMILIES {
         checks.forward(family).await?;
         checks.cached_decode(family).await?;
@@ -47,29 +53,54 @@ struct Checks<'a> {
 
 impl Checks<'_> {
     fn compare(&mut self, name: impl Into<String>, found: &[f32], reference: &[f32], allowed: f64) {
-        let scale = reference.iter().fold(1.0f64, |largest, &value| largest.max(f64::from(value.abs())));
-        let differences = found.iter().zip(reference).map(|(a, b)| f64::from((a - b).abs()) / scale);
+        let scale = reference.iter().fold(1.0f64, |largest, &value| {
+            largest.max(f64::from(value.abs()))
+        });
+        let differences = found
+            .iter()
+            .zip(reference)
+            .map(|(a, b)| f64::from((a - b).abs()) / scale);
         // `max` would pass over a NaN; here the first one stays.
         let error = match found.len() == reference.len() {
-            true => differences.fold(0.0, |largest: f64, d| if largest.is_nan() || d <= largest { largest } else { d }),
+            true => differences.fold(0.0, |largest: f64, d| {
+                if largest.is_nan() || d <= largest {
+                    largest
+                } else {
+                    d
+                }
+            }),
             false => f64::NAN,
         };
-        self.done.push(Check { name: name.into(), error, allowed });
+        self.done.push(Check {
+            name: name.into(),
+            error,
+            allowed,
+        });
     }
 
     /// Compares at the positions that are no padding.
-    fn compare_unpadded(&mut self, name: impl Into<String>, found: &[f32], reference: &[f32], mask: &[bool]) {
+    fn compare_unpadded(
+        &mut self,
+        name: impl Into<String>,
+        found: &[f32],
+        reference: &[f32],
+        mask: &[bool],
+    ) {
         let columns = reference.len() / mask.len();
         let kept = |values: &[f32]| -> Vec<f32> {
             let rows = mask.iter().zip(values.chunks(columns));
-            rows.filter(|(kept, _)| **kept).flat_map(|(_, row)| row.to_vec()).collect()
+            rows.filter(|(kept, _)| **kept)
+                .flat_map(|(_, row)| row.to_vec())
+                .collect()
         };
         self.compare(name, &kept(found), &kept(reference), ALLOWED);
     }
 
     /// As [`Self::compare`], relative to the reference's largest value even if that is below 1.
     fn compare_scaled(&mut self, name: impl Into<String>, found: &[f32], reference: &[f32]) {
-        let scale = reference.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+        let scale = reference
+            .iter()
+            .fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
         let scaled = |values: &[f32]| values.iter().map(|value| value / scale).collect::<Vec<_>>();
         self.compare(name, &scaled(found), &scaled(reference), ALLOWED);
     }
@@ -77,49 +108,92 @@ impl Checks<'_> {
     /// The golden tokenizer is larger than some golden vocabularies, so only weights are loaded.
     async fn decoder(&self, family: &str, format: WeightFormat) -> Result<Decoder, EngineError> {
         let mut files = ModelFiles::default();
-        let weights = self.files.bytes(&format!("models/{family}/model.safetensors")).to_vec();
+        let weights = self
+            .files
+            .bytes(&format!("models/{family}/model.safetensors"))
+            .to_vec();
         files.insert("model.safetensors", Box::new(MemorySource(weights)));
         let config = ModelConfig::parse(self.files.bytes(&format!("models/{family}/config.json")))?;
-        load_decoder(&files, &config, format, &self.open.device, &mut |_, _| Ok(())).await
+        load_decoder(&files, &config, format, &self.open.device, &mut |_, _| {
+            Ok(())
+        })
+        .await
     }
 
-    fn adapter(&self, folder: &str, model: &Decoder) -> Result<(LoraLayout, Vec<f32>), EngineError> {
+    fn adapter(
+        &self,
+        folder: &str,
+        model: &Decoder,
+    ) -> Result<(LoraLayout, Vec<f32>), EngineError> {
         let config_json = self.files.bytes(&format!("{folder}/adapter_config.json"));
-        let safetensors = self.files.bytes(&format!("{folder}/adapter_model.safetensors"));
+        let safetensors = self
+            .files
+            .bytes(&format!("{folder}/adapter_model.safetensors"));
         let (layout, values, _) = import_adapter(config_json, safetensors, &model.config)?;
         Ok((layout, values))
     }
 
     /// Logits, hidden states and loss.
     async fn forward(&mut self, family: &str) -> Result<(), EngineError> {
-        let golden = self.files.tensors(&format!("models/{family}/golden.safetensors"));
+        let golden = self
+            .files
+            .tensors(&format!("models/{family}/golden.safetensors"));
         let model = self.decoder(family, WeightFormat::F32).await?;
         self.logits_and_loss(family, &model, &golden).await?;
         let states = model.hidden_states(&golden.ids("input_ids"), golden.rows(), None);
         for (layer, state) in states.into_iter().enumerate() {
             let name = format!("hidden.{layer}");
             let found = read(state).await?;
-            self.compare_unpadded(format!("{family}: {name}"), &found, &golden.f32(&name), &golden.mask());
+            self.compare_unpadded(
+                format!("{family}: {name}"),
+                &found,
+                &golden.f32(&name),
+                &golden.mask(),
+            );
         }
         let last = read(model.last_hidden(&golden.ids("input_ids"), golden.rows(), None)).await?;
-        self.compare_unpadded(format!("{family}: hidden.final"), &last, &golden.f32("hidden.final"), &golden.mask());
+        self.compare_unpadded(
+            format!("{family}: hidden.final"),
+            &last,
+            &golden.f32("hidden.final"),
+            &golden.mask(),
+        );
         Ok(())
     }
 
-    async fn logits_and_loss(&mut self, what: &str, model: &Decoder, golden: &Golden<'_>) -> Result<(), EngineError> {
+    async fn logits_and_loss(
+        &mut self,
+        what: &str,
+        model: &Decoder,
+        golden: &Golden<'_>,
+    ) -> Result<(), EngineError> {
         let logits = read(model.forward(&golden.ids("input_ids"), golden.rows(), None)).await?;
-        self.compare_unpadded(format!("{what}: logits"), &logits, &golden.f32("logits"), &golden.mask());
+        self.compare_unpadded(
+            format!("{what}: logits"),
+            &logits,
+            &golden.f32("logits"),
+            &golden.mask(),
+        );
         let examples = golden.examples();
         let rows: Vec<&Example> = examples.iter().collect();
-        let loss = held_out_loss(model, None, &rows, 2, async || Ok(())).await?.unwrap_or(f64::NAN);
-        self.compare(format!("{what}: loss"), &[loss as f32], &golden.f32("loss"), LOSS_ALLOWED);
+        let loss = held_out_loss(model, None, &rows, 2, async || Ok(()))
+            .await?
+            .unwrap_or(f64::NAN);
+        self.compare(
+            format!("{what}: loss"),
+            &[loss as f32],
+            &golden.f32("loss"),
+            LOSS_ALLOWED,
+        );
         Ok(())
     }
 
     /// The golden checkpoint holds what bitsandbytes made of models/vaultgemma's weights; quantising these ourselves
     /// must give the same logits.
     async fn nf4(&mut self) -> Result<(), EngineError> {
-        let golden = self.files.tensors("quant/vaultgemma_bnb4/golden.safetensors");
+        let golden = self
+            .files
+            .tensors("quant/vaultgemma_bnb4/golden.safetensors");
         let model = self.decoder("vaultgemma", WeightFormat::Nf4).await?;
         self.logits_and_loss("NF4", &model, &golden).await
     }
@@ -137,14 +211,21 @@ impl Checks<'_> {
             position += piece.len();
             let last = read(model.decode(piece, &mut cache, None)).await?;
             let reference = &whole[(position - 1) * vocabulary..position * vocabulary];
-            self.compare(format!("{family}: cached logits after {position}"), &last, reference, 1e-5);
+            self.compare(
+                format!("{family}: cached logits after {position}"),
+                &last,
+                reference,
+                1e-5,
+            );
         }
         Ok(())
     }
 
     /// Greedy tokens; the error is the number that differ.
     async fn greedy(&mut self, family: &str) -> Result<(), EngineError> {
-        let golden = self.files.tensors(&format!("models/{family}/golden.safetensors"));
+        let golden = self
+            .files
+            .tensors(&format!("models/{family}/golden.safetensors"));
         let model = self.decoder(family, WeightFormat::F32).await?;
         let (prompt, reference) = (golden.ids("greedy.prompt"), golden.ids("greedy.tokens"));
         let mut cache = model.new_cache(prompt.len() + reference.len());
@@ -157,7 +238,11 @@ impl Checks<'_> {
             next = vec![id];
         }
         let name = format!("{family}: greedy tokens that differ");
-        self.done.push(Check { name, error: f64::from(wrong), allowed: 0.0 });
+        self.done.push(Check {
+            name,
+            error: f64::from(wrong),
+            allowed: 0.0,
+        });
         Ok(())
     }
 
@@ -167,8 +252,14 @@ impl Checks<'_> {
         let (layout, values) = self.adapter("lora/vaultgemma", &model)?;
         let adapter = layout.upload(&values, &self.open.device);
         for (adapter, name) in [(Some(&adapter), "logits"), (None, "logits_base")] {
-            let logits = read(model.forward(&golden.ids("input_ids"), golden.rows(), adapter)).await?;
-            self.compare_unpadded(format!("PEFT: {name}"), &logits, &golden.f32(name), &golden.mask());
+            let logits =
+                read(model.forward(&golden.ids("input_ids"), golden.rows(), adapter)).await?;
+            self.compare_unpadded(
+                format!("PEFT: {name}"),
+                &logits,
+                &golden.f32(name),
+                &golden.mask(),
+            );
         }
         Ok(())
     }
@@ -183,7 +274,18 @@ impl Checks<'_> {
     ) -> Result<GradientSum, EngineError> {
         let mut memory = MemoryMeter::default();
         let pause = async || Ok(());
-        gradient_sum(model, layout, values, examples, micro_batch, clipping, None, &mut memory, pause).await
+        gradient_sum(
+            model,
+            layout,
+            values,
+            examples,
+            micro_batch,
+            clipping,
+            None,
+            &mut memory,
+            pause,
+        )
+        .await
     }
 
     async fn gradient_of_each_example(&mut self) -> Result<(), EngineError> {
@@ -192,14 +294,20 @@ impl Checks<'_> {
         let adapter = self.adapter("lora/vaultgemma", &model)?;
         let examples = golden.examples();
         for (row, example) in examples.iter().enumerate() {
-            let result = self.sum(&model, &adapter, &[example], 1, Clipping::None).await?;
+            let result = self
+                .sum(&model, &adapter, &[example], 1, Clipping::None)
+                .await?;
             let mut reference = vec![0.0; result.sum.len()];
             fill(&adapter.0, &mut reference, |name| {
                 let all = golden.f32(&format!("grad_per_example.{name}"));
                 let length = all.len() / examples.len();
                 all[row * length..(row + 1) * length].to_vec()
             });
-            self.compare_scaled(format!("PEFT: gradient of example {row}"), &result.sum, &reference);
+            self.compare_scaled(
+                format!("PEFT: gradient of example {row}"),
+                &result.sum,
+                &reference,
+            );
         }
         Ok(())
     }
@@ -211,14 +319,29 @@ impl Checks<'_> {
         let examples = golden.examples();
         let rows: Vec<&Example> = examples.iter().collect();
         let mut reference = vec![0.0; adapter.0.parameters()];
-        fill(&adapter.0, &mut reference, |name| golden.f32(&format!("clipped_sum.{name}")));
+        fill(&adapter.0, &mut reference, |name| {
+            golden.f32(&format!("clipped_sum.{name}"))
+        });
         // Micro-batches that do not divide the batch end in masked rows.
         for micro_batch in [1, 4] {
-            let result = self.sum(&model, &adapter, &rows, micro_batch, Clipping::To(0.5)).await?;
+            let result = self
+                .sum(&model, &adapter, &rows, micro_batch, Clipping::To(0.5))
+                .await?;
             let what = format!("DP, micro-batch {micro_batch}");
-            let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
-            self.compare(format!("{what}: losses"), &narrow(&result.losses), &golden.f32("loss"), LOSS_ALLOWED);
-            self.compare(format!("{what}: norms"), &narrow(&result.norms), &golden.f32("grad_norm"), ALLOWED);
+            let narrow =
+                |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
+            self.compare(
+                format!("{what}: losses"),
+                &narrow(&result.losses),
+                &golden.f32("loss"),
+                LOSS_ALLOWED,
+            );
+            self.compare(
+                format!("{what}: norms"),
+                &narrow(&result.norms),
+                &golden.f32("grad_norm"),
+                ALLOWED,
+            );
             self.compare_scaled(format!("{what}: clipped sum"), &result.sum, &reference);
         }
         Ok(())
@@ -232,10 +355,19 @@ impl Checks<'_> {
         let mut parameters = adapter.f32(name);
         let gradient = golden.f32(&format!("update_grad.{name}"));
         let mut state = AdamWState::new(parameters.len());
-        AdamW { weight_decay: 0.01, ..AdamW::default() }.step(&mut parameters, &gradient, &mut state, 1e-3);
+        AdamW {
+            weight_decay: 0.01,
+            ..AdamW::default()
+        }
+        .step(&mut parameters, &gradient, &mut state, 1e-3);
         // Adam's first step is lr g / (|g| + 1e-8): where |g| is tiny it hangs on the gradient's own rounding.
         let firm = |values: &[f32]| -> Vec<f32> {
-            values.iter().zip(&gradient).filter(|(_, g)| g.abs() > 1e-5).map(|(&value, _)| value).collect()
+            values
+                .iter()
+                .zip(&gradient)
+                .filter(|(_, g)| g.abs() > 1e-5)
+                .map(|(&value, _)| value)
+                .collect()
         };
         let reference = firm(&golden.f32(&format!("after_step1.{name}")));
         self.compare("torch: AdamW", &firm(&parameters), &reference, 1e-6);
@@ -246,7 +378,10 @@ impl Checks<'_> {
 fn fill(layout: &LoraLayout, flat: &mut [f32], tensor: impl Fn(&str) -> Vec<f32>) {
     for module in &layout.modules {
         for (factor, first) in [("A", module.first), ("B", module.b_first())] {
-            let values = tensor(&format!("base_model.model.{}.lora_{factor}.weight", module.path));
+            let values = tensor(&format!(
+                "base_model.model.{}.lora_{factor}.weight",
+                module.path
+            ));
             flat[first..first + values.len()].copy_from_slice(&values);
         }
     }

@@ -13,7 +13,8 @@ pub fn file_names() -> Vec<String> {
     let mut names: Vec<String> = FAMILIES
         .iter()
         .flat_map(|family| {
-            ["config.json", "model.safetensors", "golden.safetensors"].map(|file| format!("models/{family}/{file}"))
+            ["config.json", "model.safetensors", "golden.safetensors"]
+                .map(|file| format!("models/{family}/{file}"))
         })
         .collect();
     for adapter in ["dp/adapter", "lora/vaultgemma"] {
@@ -21,20 +22,29 @@ pub fn file_names() -> Vec<String> {
         names.push(format!("{adapter}/adapter_model.safetensors"));
     }
     names.extend(
-        ["dp/golden.safetensors", "lora/vaultgemma/golden.safetensors", "quant/vaultgemma_bnb4/golden.safetensors"]
-            .map(String::from),
+        [
+            "dp/golden.safetensors",
+            "lora/vaultgemma/golden.safetensors",
+            "quant/vaultgemma_bnb4/golden.safetensors",
+        ]
+        .map(String::from),
     );
     names
 }
 
 impl GoldenFiles {
     pub(crate) fn bytes(&self, name: &str) -> &[u8] {
-        self.0.get(name).unwrap_or_else(|| panic!("the golden file {name} was not given"))
+        self.0
+            .get(name)
+            .unwrap_or_else(|| panic!("the golden file {name} was not given"))
     }
 
     pub(crate) fn tensors(&self, name: &str) -> Golden<'_> {
         let bytes = self.bytes(name);
-        Golden { bytes, header: Header::parse_file(bytes).unwrap_or_else(|error| panic!("{name}: {error}")) }
+        Golden {
+            bytes,
+            header: Header::parse_file(bytes).unwrap_or_else(|error| panic!("{name}: {error}")),
+        }
     }
 }
 
@@ -46,12 +56,22 @@ pub(crate) struct Golden<'a> {
 
 impl Golden<'_> {
     pub fn f32(&self, name: &str) -> Vec<f32> {
-        self.header.read_f32(self.bytes, name).unwrap_or_else(|error| panic!("{name}: {error}"))
+        self.header
+            .read_f32(self.bytes, name)
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     fn i64(&self, name: &str) -> Vec<i64> {
-        let bytes = self.header.bytes(self.bytes, name).unwrap_or_else(|error| panic!("{name}: {error}"));
-        bytes.as_chunks().0.iter().map(|value| i64::from_le_bytes(*value)).collect()
+        let bytes = self
+            .header
+            .bytes(self.bytes, name)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|value| i64::from_le_bytes(*value))
+            .collect()
     }
 
     /// Token ids, `[rows, width]` or flat.
@@ -61,7 +81,10 @@ impl Golden<'_> {
 
     /// True where a position is no padding.
     pub fn mask(&self) -> Vec<bool> {
-        self.i64("attention_mask").into_iter().map(|m| m == 1).collect()
+        self.i64("attention_mask")
+            .into_iter()
+            .map(|m| m == 1)
+            .collect()
     }
 
     /// Rows of the batch.
@@ -79,7 +102,10 @@ impl Golden<'_> {
                 let length = mask[start..start + width].iter().filter(|&&m| m).count();
                 Example {
                     ids: ids[start..start + length].to_vec(),
-                    labels: labels[start..start + length].iter().map(|&label| label as i32).collect(),
+                    labels: labels[start..start + length]
+                        .iter()
+                        .map(|&label| label as i32)
+                        .collect(),
                     truncated: false,
                 }
             })

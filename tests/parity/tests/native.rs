@@ -10,13 +10,16 @@ use vaultlab_protocol::DeviceChoice;
 fn check(choice: DeviceChoice) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../golden");
     let read = |name: String| {
-        let bytes = std::fs::read(folder.join(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let bytes =
+            std::fs::read(folder.join(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         (name, bytes)
     };
     let files: HashMap<String, Vec<u8>> = file_names().into_iter().map(read).collect();
     let (open, checks) = pollster::block_on(async {
         let open = device::open(choice).await.expect("the device opens");
-        let checks = run(&GoldenFiles(files), &open).await.expect("the engine runs");
+        let checks = run(&GoldenFiles(files), &open)
+            .await
+            .expect("the engine runs");
         (open, checks)
     });
     assert!(checks.len() > 80, "only {} checks ran", checks.len());

@@ -26,8 +26,17 @@ pub fn epsilon(args: &Epsilon) -> Result<Value, Failure> {
 
 /// The smallest noise multiplier for a target ε.
 pub fn calibrate(args: &Calibrate) -> Result<Value, Failure> {
-    let sigma = calibrate::noise_multiplier(args.target_epsilon, args.sampling_rate, args.steps, args.delta)?;
-    let phase = Phase { sampling_rate: args.sampling_rate, noise_multiplier: sigma, steps: args.steps };
+    let sigma = calibrate::noise_multiplier(
+        args.target_epsilon,
+        args.sampling_rate,
+        args.steps,
+        args.delta,
+    )?;
+    let phase = Phase {
+        sampling_rate: args.sampling_rate,
+        noise_multiplier: sigma,
+        steps: args.steps,
+    };
     Ok(json!({
         "noise_multiplier": sigma,
         "epsilon": accountant::epsilon(&[phase], args.delta)?,

@@ -10,7 +10,8 @@ use vaultlab_privacy::accountant::{self, Phase};
 use vaultlab_privacy::calibrate;
 use vaultlab_privacy::ledger::{FileStore, Ledger};
 use vaultlab_protocol::{
-    ColumnMapping, DataSettings, DeviceChoice, LoraSettings, PrivacySettings, RowsReport, RunSettings,
+    ColumnMapping, DataSettings, DeviceChoice, LoraSettings, PrivacySettings, RowsReport,
+    RunSettings,
 };
 
 use super::open;
@@ -36,7 +37,9 @@ pub async fn run(args: Finetune, device: DeviceChoice) -> Result<Value, Failure>
     let end = trainer.run(&host, &Control::default()).await?;
     let outcome = trainer.outcome();
     let base = args.model.display().to_string();
-    for (name, bytes) in export_adapter(&outcome.layout, &outcome.parameters, &outcome.report, &base)? {
+    for (name, bytes) in
+        export_adapter(&outcome.layout, &outcome.parameters, &outcome.report, &base)?
+    {
         files::write(&args.out.join(name), &bytes)?;
     }
     let private = match &outcome.report.privacy {
@@ -89,15 +92,18 @@ async fn rows(
     }
     let guess = guess_columns(&table);
     let mapping = match (&args.response_column, guess) {
-        (Some(response), _) => {
-            ColumnMapping { prompt: args.prompt_column.clone(), response: response.clone() }
-        }
+        (Some(response), _) => ColumnMapping {
+            prompt: args.prompt_column.clone(),
+            response: response.clone(),
+        },
         (None, Some(guess)) => ColumnMapping {
             prompt: args.prompt_column.clone().or(guess.prompt),
             response: guess.response,
         },
         (None, None) => {
-            return Err("no response column could be guessed; name one with --response-column".into());
+            return Err(
+                "no response column could be guessed; name one with --response-column".into(),
+            );
         }
     };
     let settings = DataSettings {
@@ -111,7 +117,11 @@ async fn rows(
 }
 
 /// The run's settings, its noise multiplier calibrated for the target ε.
-async fn settings(args: &Finetune, data: &TrainingData, store: &FileStore) -> Result<RunSettings, Failure> {
+async fn settings(
+    args: &Finetune,
+    data: &TrainingData,
+    store: &FileStore,
+) -> Result<RunSettings, Failure> {
     let rows = data.train.len() as u32;
     let logical_batch = args.batch.unwrap_or(rows.div_ceil(4));
     if logical_batch == 0 || logical_batch > rows {
@@ -123,11 +133,16 @@ async fn settings(args: &Finetune, data: &TrainingData, store: &FileStore) -> Re
         Some(target) => {
             let sampling_rate = f64::from(logical_batch) / f64::from(rows);
             let steps = u64::from(args.steps);
-            let noise_multiplier = calibrate::noise_multiplier(target, sampling_rate, steps, args.delta)?;
+            let noise_multiplier =
+                calibrate::noise_multiplier(target, sampling_rate, steps, args.delta)?;
             // Runs before this one on the same rows count. Without a budget of its own, the run may cost what
             // was asked for on top of them; the total is reported.
             let mut phases = Ledger::read(store, &data.fingerprint).await?.phases();
-            phases.push(Phase { sampling_rate, noise_multiplier, steps });
+            phases.push(Phase {
+                sampling_rate,
+                noise_multiplier,
+                steps,
+            });
             let total = accountant::epsilon(&phases, args.delta)?;
             Some(PrivacySettings {
                 noise_multiplier,
@@ -150,7 +165,10 @@ async fn settings(args: &Finetune, data: &TrainingData, store: &FileStore) -> Re
             rank: args.rank,
             alpha: args.alpha,
             dropout: args.dropout,
-            targets: args.targets.clone().unwrap_or(LoraSettings::default().targets),
+            targets: args
+                .targets
+                .clone()
+                .unwrap_or(LoraSettings::default().targets),
         },
         evaluate_every: args.evaluate_every,
         checkpoint_every: 10,
@@ -160,10 +178,18 @@ async fn settings(args: &Finetune, data: &TrainingData, store: &FileStore) -> Re
 
 /// Where ledgers are kept: one place per user, so that no run on the same rows is forgotten.
 fn ledger_folder(chosen: Option<PathBuf>) -> Result<PathBuf, EngineError> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     chosen
         .or_else(|| variable("XDG_DATA_HOME").map(|folder| folder.join("vaultlab/ledger")))
         .or_else(|| variable("HOME").map(|folder| folder.join(".local/share/vaultlab/ledger")))
         .or_else(|| variable("APPDATA").map(|folder| folder.join("vaultlab/ledger")))
-        .ok_or_else(|| EngineError::Settings("there is no home folder for the ledger; name one with --ledger".into()))
+        .ok_or_else(|| {
+            EngineError::Settings(
+                "there is no home folder for the ledger; name one with --ledger".into(),
+            )
+        })
 }

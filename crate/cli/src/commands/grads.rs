@@ -22,19 +22,35 @@ impl Batch {
     fn examples(self, vocabulary: usize, context: usize) -> Result<Vec<Example>, EngineError> {
         let bad = |message: String| Err(EngineError::Data(message));
         if self.input_ids.len() != self.labels.len() {
-            return bad(format!("{} rows of input_ids, but {} of labels", self.input_ids.len(), self.labels.len()));
+            return bad(format!(
+                "{} rows of input_ids, but {} of labels",
+                self.input_ids.len(),
+                self.labels.len()
+            ));
         }
         let mut examples = Vec::new();
         for (row, (ids, labels)) in self.input_ids.into_iter().zip(self.labels).enumerate() {
             if ids.len() != labels.len() || ids.is_empty() || ids.len() > context {
-                return bad(format!("row {row}: {} ids, {} labels, context {context}", ids.len(), labels.len()));
+                return bad(format!(
+                    "row {row}: {} ids, {} labels, context {context}",
+                    ids.len(),
+                    labels.len()
+                ));
             }
             let known = ids.iter().all(|&id| (id as usize) < vocabulary)
-                && labels.iter().all(|&label| label == -100 || usize::try_from(label).is_ok_and(|l| l < vocabulary));
+                && labels.iter().all(|&label| {
+                    label == -100 || usize::try_from(label).is_ok_and(|l| l < vocabulary)
+                });
             if !known {
-                return bad(format!("row {row} has an id outside the vocabulary of {vocabulary}"));
+                return bad(format!(
+                    "row {row} has an id outside the vocabulary of {vocabulary}"
+                ));
             }
-            examples.push(Example { ids, labels, truncated: false });
+            examples.push(Example {
+                ids,
+                labels,
+                truncated: false,
+            });
         }
         Ok(examples)
     }
@@ -43,7 +59,9 @@ impl Batch {
 /// Writes per-example norms and the clipped sum.
 pub async fn run(args: &Grads, device: DeviceChoice) -> Result<Value, Failure> {
     if !(args.clip > 0.0 && args.clip.is_finite()) {
-        return Err(EngineError::Settings("the clipping norm must be positive and finite".into()).into());
+        return Err(
+            EngineError::Settings("the clipping norm must be positive and finite".into()).into(),
+        );
     }
     if args.micro_batch == 0 {
         return Err(EngineError::Settings("the micro-batch needs at least one row".into()).into());
@@ -78,14 +96,34 @@ pub async fn run(args: &Grads, device: DeviceChoice) -> Result<Value, Failure> {
         let sum = &result.sum;
         let name = |factor: &str| format!("base_model.model.{}.lora_{factor}.weight", module.path);
         let b = module.b_first();
-        named.push((name("A"), vec![module.rank, module.inputs], &sum[module.first..b]));
-        named.push((name("B"), vec![module.outputs, module.rank], &sum[b..b + module.b_len()]));
+        named.push((
+            name("A"),
+            vec![module.rank, module.inputs],
+            &sum[module.first..b],
+        ));
+        named.push((
+            name("B"),
+            vec![module.outputs, module.rank],
+            &sum[b..b + module.b_len()],
+        ));
     }
     let mut tensors = vec![
-        F32Tensor { name: "norms", shape: &count, values: &norms },
-        F32Tensor { name: "losses", shape: &count, values: &losses },
+        F32Tensor {
+            name: "norms",
+            shape: &count,
+            values: &norms,
+        },
+        F32Tensor {
+            name: "losses",
+            shape: &count,
+            values: &losses,
+        },
     ];
-    tensors.extend(named.iter().map(|(name, shape, values)| F32Tensor { name, shape, values }));
+    tensors.extend(named.iter().map(|(name, shape, values)| F32Tensor {
+        name,
+        shape,
+        values,
+    }));
     files::write(&args.out, &write_f32(&tensors, &[])?)?;
     Ok(json!({
         "out": args.out,

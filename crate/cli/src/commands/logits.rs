@@ -12,8 +12,16 @@ use crate::{Failure, files};
 pub async fn run(args: &Logits, device: DeviceChoice) -> Result<Value, Failure> {
     let (open, model, adapter) = open::model_with_adapter(&args.model, device).await?;
     let config = &model.decoder.config;
-    if let Some(id) = args.ids.iter().find(|&&id| id as usize >= config.vocab_size) {
-        return Err(EngineError::Settings(format!("id {id} is outside the vocabulary of {}", config.vocab_size)).into());
+    if let Some(id) = args
+        .ids
+        .iter()
+        .find(|&&id| id as usize >= config.vocab_size)
+    {
+        return Err(EngineError::Settings(format!(
+            "id {id} is outside the vocabulary of {}",
+            config.vocab_size
+        ))
+        .into());
     }
     if args.ids.len() > config.context {
         return Err(EngineError::Settings(format!(
@@ -26,7 +34,11 @@ pub async fn run(args: &Logits, device: DeviceChoice) -> Result<Value, Failure> 
     let logits = read(model.decoder.forward(&args.ids, 1, adapter.as_ref())).await?;
     open.health.check()?;
     let shape = [args.ids.len(), config.vocab_size];
-    let tensor = F32Tensor { name: "logits", shape: &shape, values: &logits };
+    let tensor = F32Tensor {
+        name: "logits",
+        shape: &shape,
+        values: &logits,
+    };
     files::write(&args.out, &write_f32(&[tensor], &[])?)?;
     Ok(json!({ "out": args.out, "shape": shape, "device": open.report }))
 }

@@ -24,7 +24,15 @@ pub async fn model(
     let files = files::model_files(folder)?;
     let name = folder.display().to_string();
     let host = Terminal::new(None);
-    let model = load_model(name, weights.into(), &files, &open, &host, &Control::default()).await?;
+    let model = load_model(
+        name,
+        weights.into(),
+        &files,
+        &open,
+        &host,
+        &Control::default(),
+    )
+    .await?;
     Ok((open, model))
 }
 

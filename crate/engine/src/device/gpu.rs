@@ -28,7 +28,9 @@ pub(super) fn is_software(adapter: &Adapter) -> bool {
     let info = adapter.adapter.get_info();
     let name = info.name.to_lowercase();
     info.device_type == wgpu::DeviceType::Cpu
-        || ["swiftshader", "llvmpipe", "lavapipe", "basic render"].iter().any(|s| name.contains(s))
+        || ["swiftshader", "llvmpipe", "lavapipe", "basic render"]
+            .iter()
+            .any(|s| name.contains(s))
 }
 
 /// Opens the adapter with all it grants and registers it with burn.
@@ -51,7 +53,13 @@ pub(super) async fn open(found: Adapter, reason: String) -> Result<OpenDevice, E
         .request_device(&descriptor)
         .await
         .map_err(|error| EngineError::NoGpu(error.to_string()))?;
-    let setup = WgpuSetup { backend: info.backend, instance, adapter, device: device.clone(), queue };
+    let setup = WgpuSetup {
+        backend: info.backend,
+        instance,
+        adapter,
+        device: device.clone(),
+        queue,
+    };
     let burn_device: Device = Device::wgpu_options()
         .setup(setup)
         .init()

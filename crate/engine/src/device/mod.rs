@@ -85,7 +85,11 @@ impl MemoryMeter {
             }
         };
         self.peak = self.peak.max(in_use);
-        MemoryReport { in_use, reserved, peak: self.peak }
+        MemoryReport {
+            in_use,
+            reserved,
+            peak: self.peak,
+        }
     }
 }
 

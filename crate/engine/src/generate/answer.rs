@@ -21,7 +21,9 @@ impl Prompt {
     /// # Errors
     /// [`EngineError::Tokenizer`].
     pub fn new(tokenizer: &Tokenizer, text: &str) -> Result<Self, EngineError> {
-        Ok(Self { ids: tokenizer.encode_with_bos(text).map_err(tokenizer_error)? })
+        Ok(Self {
+            ids: tokenizer.encode_with_bos(text).map_err(tokenizer_error)?,
+        })
     }
 }
 
@@ -101,7 +103,10 @@ pub async fn generate<H: Host>(
         }
     };
     if finish != FinishReason::Stop {
-        let rest = stream.finish().map_err(tokenizer_error)?.unwrap_or_default();
+        let rest = stream
+            .finish()
+            .map_err(tokenizer_error)?
+            .unwrap_or_default();
         let (shown, _) = stops.push(&rest);
         show(shown, &mut text);
         show(stops.finish(), &mut text);
@@ -113,7 +118,11 @@ pub async fn generate<H: Host>(
         prompt_tokens: prompt.ids.len() as u32,
         finish,
         first_token_ms: first_token_at - begun,
-        tokens_per_second: if seconds > 0.0 { after_first / seconds } else { 0.0 },
+        tokens_per_second: if seconds > 0.0 {
+            after_first / seconds
+        } else {
+            0.0
+        },
         tokens,
     })
 }

@@ -38,12 +38,20 @@ impl<'a> Processors<'a> {
 /// Once per distinct id of the history: a positive logit is divided, a negative one multiplied
 /// (CTRL, Keskar et al. 2019, section 4.1).
 fn repetition_penalty(logits: &mut [f32], history: &[u32], penalty: f32) {
-    let mut seen: Vec<usize> = history.iter().map(|&id| id as usize).filter(|&id| id < logits.len()).collect();
+    let mut seen: Vec<usize> = history
+        .iter()
+        .map(|&id| id as usize)
+        .filter(|&id| id < logits.len())
+        .collect();
     seen.sort_unstable();
     seen.dedup();
     for id in seen {
         let logit = &mut logits[id];
-        *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+        *logit = if *logit > 0.0 {
+            *logit / penalty
+        } else {
+            *logit * penalty
+        };
     }
 }
 
@@ -55,7 +63,10 @@ fn top_k(logits: &mut [f32], k: usize) {
     let mut sorted = logits.to_vec();
     let (_, kth, _) = sorted.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
     let kth = *kth;
-    logits.iter_mut().filter(|logit| **logit < kth).for_each(|logit| *logit = f32::NEG_INFINITY);
+    logits
+        .iter_mut()
+        .filter(|logit| **logit < kth)
+        .for_each(|logit| *logit = f32::NEG_INFINITY);
 }
 
 /// Drops the least likely tokens whose mass together is at most 1 - p; the most likely one always stays
@@ -89,7 +100,13 @@ fn min_p(logits: &mut [f32], share: f32) {
 /// Probabilities of a row of logits, computed in f64.
 pub fn softmax(logits: &[f32]) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - largest).exp()).collect();
+    let weights: Vec<f64> = logits
+        .iter()
+        .map(|&logit| f64::from(logit - largest).exp())
+        .collect();
     let sum: f64 = weights.iter().sum();
-    weights.into_iter().map(|weight| (weight / sum) as f32).collect()
+    weights
+        .into_iter()
+        .map(|weight| (weight / sum) as f32)
+        .collect()
 }

@@ -31,7 +31,8 @@ impl Sampler {
             return best as u32;
         }
         let probabilities = softmax(&logits);
-        let mut left: f64 = self.rng.random::<f64>() * probabilities.iter().map(|&p| f64::from(p)).sum::<f64>();
+        let mut left: f64 =
+            self.rng.random::<f64>() * probabilities.iter().map(|&p| f64::from(p)).sum::<f64>();
         let mut last = 0;
         for (id, &probability) in probabilities.iter().enumerate().filter(|(_, p)| **p > 0.0) {
             last = id;

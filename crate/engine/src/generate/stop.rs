@@ -8,20 +8,36 @@ pub struct StopStrings {
 impl StopStrings {
     /// Watches for `stops`; empty ones are ignored.
     pub fn new(stops: &[String]) -> Self {
-        let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
-        Self { stops, held: String::new() }
+        let stops = stops
+            .iter()
+            .filter(|stop| !stop.is_empty())
+            .cloned()
+            .collect();
+        Self {
+            stops,
+            held: String::new(),
+        }
     }
 
     /// Takes a piece of text; returns what may be shown now, and whether a stop string was met.
     pub fn push(&mut self, piece: &str) -> (String, bool) {
         self.held.push_str(piece);
-        let met = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        let met = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min();
         if let Some(at) = met {
             let shown = self.held[..at].to_owned();
             self.held.clear();
             return (shown, true);
         }
-        let keep = self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
+        let keep = self
+            .stops
+            .iter()
+            .map(|stop| overlap(&self.held, stop))
+            .max()
+            .unwrap_or(0);
         let shown = self.held[..self.held.len() - keep].to_owned();
         self.held.drain(..shown.len());
         (shown, false)
@@ -65,7 +81,10 @@ mod tests {
     #[test]
     fn cuts_before_the_first_stop_however_the_text_is_cut() {
         for size in 1..8 {
-            assert_eq!(shown("one\n\ntwo END", &["END", "\n\n"], size), ("one".into(), true));
+            assert_eq!(
+                shown("one\n\ntwo END", &["END", "\n\n"], size),
+                ("one".into(), true)
+            );
             assert_eq!(shown("naïve ënd", &["ënd"], size), ("naïve ".into(), true));
         }
     }

@@ -50,18 +50,38 @@ impl AttentionShape {
     }
 
     fn check(&self, q: &CubeTensor, k: &CubeTensor, v: &CubeTensor) {
-        assert_eq!(dims::<4>(q, "q"), [self.batch, self.time, self.heads, self.dim]);
-        assert_eq!(dims::<4>(k, "k"), [self.batch, self.capacity, self.kv_heads, self.dim]);
-        assert_eq!(dims::<4>(v, "v"), [self.batch, self.capacity, self.kv_heads, self.dim]);
-        assert!(self.dim <= 256, "the attention kernels hold heads of at most 256 dimensions");
+        assert_eq!(
+            dims::<4>(q, "q"),
+            [self.batch, self.time, self.heads, self.dim]
+        );
+        assert_eq!(
+            dims::<4>(k, "k"),
+            [self.batch, self.capacity, self.kv_heads, self.dim]
+        );
+        assert_eq!(
+            dims::<4>(v, "v"),
+            [self.batch, self.capacity, self.kv_heads, self.dim]
+        );
+        assert!(
+            self.dim <= 256,
+            "the attention kernels hold heads of at most 256 dimensions"
+        );
         assert!(self.heads.is_multiple_of(self.kv_heads) && self.filled <= self.capacity);
-        assert!(self.offset + self.time <= self.filled, "every query must see itself");
+        assert!(
+            self.offset + self.time <= self.filled,
+            "every query must see itself"
+        );
     }
 }
 
 fn kernel(name: &str, text: &str) -> Kernel {
     let visibility = include_str!("../../../../shaders/attention_visibility.wgsl");
-    Kernel::new(name, &[text], [64, 1], &[("visibility", visibility.to_owned())])
+    Kernel::new(
+        name,
+        &[text],
+        [64, 1],
+        &[("visibility", visibility.to_owned())],
+    )
 }
 
 kernels! {
@@ -89,12 +109,20 @@ pub(crate) fn attention(
     let out = empty(&q, q.shape());
     let log_sums = empty(&q, [shape.batch, shape.time, shape.heads]);
     let rows = elements(&log_sums);
-    dispatch(forward_kernel(), grid(rows), &[&q, &k, &v, &out, &log_sums], &shape.params());
+    dispatch(
+        forward_kernel(),
+        grid(rows),
+        &[&q, &k, &v, &out, &log_sums],
+        &shape.params(),
+    );
     (out, log_sums)
 }
 
 /// Gradients of [`attention`] with respect to q, k and v.
-#[allow(clippy::too_many_arguments, reason = "the saved state of the forward pass")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the saved state of the forward pass"
+)]
 pub(crate) fn attention_backward(
     q: CubeTensor,
     k: CubeTensor,
@@ -104,7 +132,12 @@ pub(crate) fn attention_backward(
     d_out: CubeTensor,
     shape: AttentionShape,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
-    let (q, k, v, d_out) = (contiguous(q), contiguous(k), contiguous(v), contiguous(d_out));
+    let (q, k, v, d_out) = (
+        contiguous(q),
+        contiguous(k),
+        contiguous(v),
+        contiguous(d_out),
+    );
     shape.check(&q, &k, &v);
     let rows = elements(&log_sums);
     let stats = empty(&q, [rows, 2]);
@@ -116,9 +149,19 @@ pub(crate) fn attention_backward(
     );
     let dq = empty(&q, q.shape());
     let params = shape.params();
-    dispatch(query_kernel(), grid(rows), &[&q, &k, &v, &d_out, &stats, &dq], &params);
+    dispatch(
+        query_kernel(),
+        grid(rows),
+        &[&q, &k, &v, &d_out, &stats, &dq],
+        &params,
+    );
     let (dk, dv) = (empty(&k, k.shape()), empty(&v, v.shape()));
     let key_rows = shape.batch * shape.capacity * shape.kv_heads;
-    dispatch(key_kernel(), grid(key_rows), &[&q, &k, &v, &d_out, &stats, &dk, &dv], &params);
+    dispatch(
+        key_kernel(),
+        grid(key_rows),
+        &[&q, &k, &v, &d_out, &stats, &dk, &dv],
+        &params,
+    );
     (dq, dk, dv)
 }

@@ -33,7 +33,10 @@ pub(crate) fn rope(
     let (x, cosines, sines) = (contiguous(x), contiguous(cosines), contiguous(sines));
     let [_, time, heads, dim] = dims::<4>(&x, "rope's input");
     let [positions, half_dim] = dims::<2>(&cosines, "rope's table");
-    assert!(half_dim * 2 == dim && position + time <= positions, "rope's table does not fit");
+    assert!(
+        half_dim * 2 == dim && position + time <= positions,
+        "rope's table does not fit"
+    );
     let y = empty(&x, x.shape());
     let pairs = elements(&x) / 2;
     let params = [
@@ -44,7 +47,12 @@ pub(crate) fn rope(
         position as u32,
         sine_sign.to_bits(),
     ];
-    dispatch(rope_kernel(), groups(pairs), &[&x, &cosines, &sines, &y], &params);
+    dispatch(
+        rope_kernel(),
+        groups(pairs),
+        &[&x, &cosines, &sines, &y],
+        &params,
+    );
     y
 }
 
@@ -53,7 +61,12 @@ pub(crate) fn gelu_gate(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
     let (gate, up) = (contiguous(gate), contiguous(up));
     let y = empty(&gate, gate.shape());
     let count = elements(&gate);
-    dispatch(gelu_gate_kernel(), groups(count), &[&gate, &up, &y], &[count as u32]);
+    dispatch(
+        gelu_gate_kernel(),
+        groups(count),
+        &[&gate, &up, &y],
+        &[count as u32],
+    );
     y
 }
 
@@ -82,7 +95,12 @@ pub(crate) fn gather_rows(table: CubeTensor, ids: CubeTensor, scale: f32) -> Cub
     let y = empty(&table, [elements(&ids), width]);
     let count = elements(&y);
     let params = [count as u32, width as u32, rows as u32, scale.to_bits()];
-    dispatch(gather_rows_kernel(), groups(count), &[&table, &ids, &y], &params);
+    dispatch(
+        gather_rows_kernel(),
+        groups(count),
+        &[&table, &ids, &y],
+        &params,
+    );
     y
 }
 

@@ -122,7 +122,10 @@ pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
 
 /// `tensor` in row-major order from the start of its own buffer.
 pub(crate) fn contiguous(tensor: CubeTensor) -> CubeTensor {
-    debug_assert!(matches!(tensor.dtype, DType::F32 | DType::I32), "kernels take f32 and i32");
+    debug_assert!(
+        matches!(tensor.dtype, DType::F32 | DType::I32),
+        "kernels take f32 and i32"
+    );
     into_contiguous(tensor)
 }
 

@@ -18,9 +18,23 @@ pub(crate) fn cross_entropy_in_place(
     first: usize,
     soft_cap: f32,
 ) -> (CubeTensor, CubeTensor) {
-    let (logits, targets, row_weights) = (contiguous(logits), contiguous(targets), contiguous(row_weights));
+    let (logits, targets, row_weights) = (
+        contiguous(logits),
+        contiguous(targets),
+        contiguous(row_weights),
+    );
     let [rows, vocabulary] = dims::<2>(&logits, "logits");
-    let params = [rows as u32, vocabulary as u32, soft_cap.to_bits(), first as u32];
-    dispatch(kernel(), grid(rows), &[&logits, &targets, &row_weights, &losses], &params);
+    let params = [
+        rows as u32,
+        vocabulary as u32,
+        soft_cap.to_bits(),
+        first as u32,
+    ];
+    dispatch(
+        kernel(),
+        grid(rows),
+        &[&logits, &targets, &row_weights, &losses],
+        &params,
+    );
     (logits, losses)
 }

@@ -98,8 +98,16 @@ fn matmul_kernel(loader: Loader, layout: MatmulLayout, side: u32) -> Kernel {
     };
     let (a_tile_m, a_tile_k) = fastest(layout.a_transposed);
     let (b_tile_n, b_tile_k) = fastest(!layout.b_transposed);
-    let a_index = if layout.a_transposed { "(k0 + ak) * m + m0 + am" } else { "(m0 + am) * k + k0 + ak" };
-    let b_index = if layout.b_transposed { "(n0 + bn) * k + k0 + bk" } else { "(k0 + bk) * n + n0 + bn" };
+    let a_index = if layout.a_transposed {
+        "(k0 + ak) * m + m0 + am"
+    } else {
+        "(m0 + am) * k + k0 + ak"
+    };
+    let b_index = if layout.b_transposed {
+        "(n0 + bn) * k + k0 + bk"
+    } else {
+        "(k0 + bk) * n + n0 + bn"
+    };
     Kernel::new(
         format!(
             "matmul_{}_{}{}_{side}",
@@ -107,7 +115,10 @@ fn matmul_kernel(loader: Loader, layout: MatmulLayout, side: u32) -> Kernel {
             if layout.a_transposed { "t" } else { "n" },
             if layout.b_transposed { "t" } else { "n" },
         ),
-        &[include_str!("../../../../shaders/matmul.wgsl"), loader.text()],
+        &[
+            include_str!("../../../../shaders/matmul.wgsl"),
+            loader.text(),
+        ],
         [side, side],
         &[
             ("side", side.to_string()),
@@ -126,7 +137,10 @@ fn matmul_kernel(loader: Loader, layout: MatmulLayout, side: u32) -> Kernel {
 fn matvec_kernel(loader: Loader) -> Kernel {
     Kernel::new(
         format!("matvec_{}", loader.name()),
-        &[include_str!("../../../../shaders/matvec.wgsl"), loader.text()],
+        &[
+            include_str!("../../../../shaders/matvec.wgsl"),
+            loader.text(),
+        ],
         [64, 1],
         &[
             ("out_binding", loader.next_binding().to_string()),
@@ -143,7 +157,10 @@ static MATMULS: LazyLock<Vec<Kernel>> = LazyLock::new(|| {
     for loader in [Loader::F32, Loader::Nf4] {
         for a_transposed in [false, true] {
             for b_transposed in [false, true] {
-                let layout = MatmulLayout { a_transposed, b_transposed };
+                let layout = MatmulLayout {
+                    a_transposed,
+                    b_transposed,
+                };
                 kernels.extend(SIDES.map(|side| matmul_kernel(loader, layout, side)));
             }
         }
@@ -151,7 +168,8 @@ static MATMULS: LazyLock<Vec<Kernel>> = LazyLock::new(|| {
     kernels
 });
 
-static MATVECS: LazyLock<[Kernel; 2]> = LazyLock::new(|| [Loader::F32, Loader::Nf4].map(matvec_kernel));
+static MATVECS: LazyLock<[Kernel; 2]> =
+    LazyLock::new(|| [Loader::F32, Loader::Nf4].map(matvec_kernel));
 
 pub(super) fn variants() -> Vec<Kernel> {
     MATMULS.iter().chain(MATVECS.iter()).cloned().collect()
@@ -177,15 +195,23 @@ pub(crate) fn matmul(
             0
         }
         WeightSource::Nf4(parts) => {
-            assert!(elements(&parts.packed) * 8 >= k * n, "matmul's quantised operand");
+            assert!(
+                elements(&parts.packed) * 8 >= k * n,
+                "matmul's quantised operand"
+            );
             0
         }
     };
     let out = empty(&a, [batch, m, n]);
     let side = if m.min(n) <= 32 { SIDES[0] } else { SIDES[1] };
     let tile = 4 * side as usize;
-    let groups = [n.div_ceil(tile) as u32, m.div_ceil(tile) as u32, batch as u32];
-    let variant = (b.loader() as usize * 2 + usize::from(layout.a_transposed)) * 2 + usize::from(layout.b_transposed);
+    let groups = [
+        n.div_ceil(tile) as u32,
+        m.div_ceil(tile) as u32,
+        batch as u32,
+    ];
+    let variant = (b.loader() as usize * 2 + usize::from(layout.a_transposed)) * 2
+        + usize::from(layout.b_transposed);
     let kernel = &MATMULS[variant * SIDES.len() + usize::from(side == SIDES[1])];
     let params = [m, n, k, m * k, b_stride].map(|value| value as u32);
     let params = [&params[..], &[scale.to_bits()]].concat();
@@ -205,6 +231,11 @@ pub(crate) fn matvec(x: CubeTensor, w: WeightSource, [m, n, k]: [usize; 3]) -> C
     let mut tensors = vec![&x];
     tensors.extend(w.tensors());
     tensors.push(&out);
-    dispatch(&MATVECS[w.loader() as usize], grid(n.div_ceil(8)), &tensors, &params);
+    dispatch(
+        &MATVECS[w.loader() as usize],
+        grid(n.div_ceil(8)),
+        &tensors,
+        &params,
+    );
     out
 }

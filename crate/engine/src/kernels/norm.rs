@@ -24,7 +24,12 @@ pub(crate) fn rms_norm(x: CubeTensor, w: CubeTensor, eps: f32) -> CubeTensor {
 }
 
 /// Gradient of [`rms_norm`] with respect to x; w is frozen.
-pub(crate) fn rms_norm_backward(x: CubeTensor, w: CubeTensor, g: CubeTensor, eps: f32) -> CubeTensor {
+pub(crate) fn rms_norm_backward(
+    x: CubeTensor,
+    w: CubeTensor,
+    g: CubeTensor,
+    eps: f32,
+) -> CubeTensor {
     let (x, w, g) = (contiguous(x), contiguous(w), contiguous(g));
     let width = elements(&w);
     let rows = elements(&x) / width;

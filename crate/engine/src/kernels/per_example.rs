@@ -16,7 +16,12 @@ pub(crate) fn squared_norms(g: CubeTensor) -> CubeTensor {
     let g = contiguous(g);
     let [examples, length] = dims::<2>(&g, "per-example gradients");
     let out = empty(&g, [examples]);
-    dispatch(norms_kernel(), grid(examples), &[&g, &out], &[examples as u32, length as u32]);
+    dispatch(
+        norms_kernel(),
+        grid(examples),
+        &[&g, &out],
+        &[examples as u32, length as u32],
+    );
     out
 }
 
@@ -33,6 +38,11 @@ pub(crate) fn clip_accumulate(
     let [examples, length] = dims::<2>(&g, "per-example gradients");
     assert!(first + length <= elements(&sum) && elements(&factors) == examples);
     let params = [examples as u32, length as u32, first as u32];
-    dispatch(accumulate_kernel(), grid(length.div_ceil(256)), &[&sum, &g, &factors], &params);
+    dispatch(
+        accumulate_kernel(),
+        grid(length.div_ceil(256)),
+        &[&sum, &g, &factors],
+        &params,
+    );
     sum
 }

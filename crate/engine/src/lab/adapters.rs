@@ -29,9 +29,19 @@ pub struct HeldAdapter {
 
 impl HeldAdapter {
     /// Uploads an adapter.
-    pub fn new(layout: LoraLayout, parameters: Vec<f32>, report: AdapterReport, device: &Device) -> Self {
+    pub fn new(
+        layout: LoraLayout,
+        parameters: Vec<f32>,
+        report: AdapterReport,
+        device: &Device,
+    ) -> Self {
         let tensors = layout.upload(&parameters, device);
-        Self { layout, parameters, report, tensors }
+        Self {
+            layout,
+            parameters,
+            report,
+            tensors,
+        }
     }
 
     /// True if every module exists in the model with these widths.
@@ -39,7 +49,8 @@ impl HeldAdapter {
         let modules = config.linear_modules();
         self.layout.modules.iter().all(|ours| {
             modules.iter().any(|theirs| {
-                (&theirs.path, theirs.inputs, theirs.outputs) == (&ours.path, ours.inputs, ours.outputs)
+                (&theirs.path, theirs.inputs, theirs.outputs)
+                    == (&ours.path, ours.inputs, ours.outputs)
             })
         })
     }
@@ -67,7 +78,9 @@ pub fn import_adapter(
     let mut values = Vec::new();
     let mut targets = Vec::new();
     for (index, module) in modules.into_iter().enumerate() {
-        let Some(lora) = adapter.modules.get(&module.path) else { continue };
+        let Some(lora) = adapter.modules.get(&module.path) else {
+            continue;
+        };
         values.extend_from_slice(&lora.a);
         values.extend_from_slice(&lora.b);
         chosen.push((index, module, lora.rank, lora.scale as f32));
@@ -110,7 +123,12 @@ pub fn export_adapter(
             (module.path.clone(), weights)
         })
         .collect();
-    let LoraSettings { rank, alpha, dropout, targets } = &report.lora;
+    let LoraSettings {
+        rank,
+        alpha,
+        dropout,
+        targets,
+    } = &report.lora;
     let (rank_pattern, alpha_pattern) = patterns(layout, *rank as usize, *alpha);
     let adapter = Adapter {
         config: AdapterConfig {
@@ -136,10 +154,17 @@ pub fn export_adapter(
         (None, true) => Some("Trained WITHOUT PRIVACY, for comparison only.".to_owned()),
         (None, false) => None,
     };
-    let metadata: Vec<(&str, &str)> =
-        statement.iter().map(|text| ("vaultlab_privacy_statement", text.as_str())).collect();
-    let files = adapter.write(&metadata).map_err(|error| EngineError::Adapter(error.to_string()))?;
-    let mut named = vec![(CONFIG.to_owned(), files.config_json), (WEIGHTS.to_owned(), files.safetensors)];
+    let metadata: Vec<(&str, &str)> = statement
+        .iter()
+        .map(|text| ("vaultlab_privacy_statement", text.as_str()))
+        .collect();
+    let files = adapter
+        .write(&metadata)
+        .map_err(|error| EngineError::Adapter(error.to_string()))?;
+    let mut named = vec![
+        (CONFIG.to_owned(), files.config_json),
+        (WEIGHTS.to_owned(), files.safetensors),
+    ];
     if let Some(statement) = statement {
         named.push((STATEMENT.to_owned(), statement.into_bytes()));
     }
@@ -152,7 +177,11 @@ fn decimal(value: f32) -> f64 {
 
 /// PEFT's patterns for modules whose rank or scale differs from the adapter's own.
 #[allow(clippy::type_complexity, reason = "two lists of PEFT's patterns")]
-fn patterns(layout: &LoraLayout, rank: usize, alpha: f32) -> (Vec<(String, usize)>, Vec<(String, f64)>) {
+fn patterns(
+    layout: &LoraLayout,
+    rank: usize,
+    alpha: f32,
+) -> (Vec<(String, usize)>, Vec<(String, f64)>) {
     let (mut ranks, mut alphas) = (Vec::new(), Vec::new());
     for module in &layout.modules {
         if module.rank != rank {
@@ -172,7 +201,13 @@ impl State {
         let base = self.model.as_ref().map_or("", |model| model.name.as_str());
         let files = export_adapter(&adapter.layout, &adapter.parameters, &adapter.report, base)?;
         let (names, bytes) = files.into_iter().unzip();
-        host.emit_files(Event::AdapterFiles { adapter: name.to_owned(), files: names }, bytes);
+        host.emit_files(
+            Event::AdapterFiles {
+                adapter: name.to_owned(),
+                files: names,
+            },
+            bytes,
+        );
         Ok(())
     }
 
@@ -183,9 +218,14 @@ impl State {
         host: &H,
     ) -> Result<(), EngineError> {
         let find = |wanted: &str| {
-            files.iter().find(|file| file.name == wanted).ok_or_else(|| {
-                EngineError::Adapter(format!("{wanted} is missing; a PEFT adapter has {CONFIG} and {WEIGHTS}"))
-            })
+            files
+                .iter()
+                .find(|file| file.name == wanted)
+                .ok_or_else(|| {
+                    EngineError::Adapter(format!(
+                        "{wanted} is missing; a PEFT adapter has {CONFIG} and {WEIGHTS}"
+                    ))
+                })
         };
         let config_json = read_all(find(CONFIG)?.source.as_ref()).await?;
         let safetensors = read_all(find(WEIGHTS)?.source.as_ref()).await?;
@@ -201,7 +241,8 @@ impl State {
         };
         host.emit(Event::Adapter(report.clone()));
         let device = self.device()?.device.clone();
-        self.adapters.insert(name, HeldAdapter::new(layout, parameters, report, &device));
+        self.adapters
+            .insert(name, HeldAdapter::new(layout, parameters, report, &device));
         Ok(())
     }
 }

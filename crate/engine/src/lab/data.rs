@@ -1,11 +1,14 @@
 use vaultlab_formats::dataset::{Table, guess_columns, read_table};
-use vaultlab_formats::examples::{Encoded, Example, IGNORED, Row, canonical, encode_row, split_held_out};
+use vaultlab_formats::examples::{
+    Encoded, Example, IGNORED, Row, canonical, encode_row, split_held_out,
+};
 use vaultlab_formats::template::InstructionTemplate;
 use vaultlab_formats::tokenizer::Tokenizer;
 use vaultlab_privacy::ledger::{DatasetFingerprint, Ledger, LedgerStore};
 use vaultlab_privacy::session::PrivacyError;
 use vaultlab_protocol::{
-    ColumnMapping, DataSettings, Event, LedgerReport, LineProblem, RowPreview, RowsReport, TableReport,
+    ColumnMapping, DataSettings, Event, LedgerReport, LineProblem, RowPreview, RowsReport,
+    TableReport,
 };
 
 use super::model::instruction;
@@ -43,8 +46,10 @@ impl State {
         settings: &DataSettings,
         host: &H,
     ) -> Result<(), EngineError> {
-        let table =
-            self.table.as_ref().ok_or_else(|| EngineError::NotReady("no data file is read yet".into()))?;
+        let table = self
+            .table
+            .as_ref()
+            .ok_or_else(|| EngineError::NotReady("no data file is read yet".into()))?;
         let model = self.model()?;
         let context = model.decoder.config.context;
         let (data, report) = prepare_rows(table, settings, &model.tokenizer, context, host).await?;
@@ -60,7 +65,9 @@ impl State {
         host: &H,
     ) -> Result<(), EngineError> {
         let fingerprint = self.rows()?.fingerprint;
-        let ledger = Ledger::read(store, &fingerprint).await.map_err(PrivacyError::from)?;
+        let ledger = Ledger::read(store, &fingerprint)
+            .await
+            .map_err(PrivacyError::from)?;
         host.emit(Event::Ledger(LedgerReport {
             fingerprint: fingerprint.to_string(),
             epsilon: ledger.epsilon(delta).map_err(PrivacyError::from)?,
@@ -78,10 +85,16 @@ fn report(table: &Table) -> TableReport {
         .problems
         .iter()
         .take(MOST_PROBLEMS)
-        .map(|problem| LineProblem { line: problem.line, message: problem.message.clone() })
+        .map(|problem| LineProblem {
+            line: problem.line,
+            message: problem.message.clone(),
+        })
         .collect();
     if let (Some(last), true) = (problems.last_mut(), table.problems.len() > MOST_PROBLEMS) {
-        last.message = format!("and {} more lines with problems", table.problems.len() - MOST_PROBLEMS + 1);
+        last.message = format!(
+            "and {} more lines with problems",
+            table.problems.len() - MOST_PROBLEMS + 1
+        );
     }
     TableReport {
         format: table.format.name().into(),
@@ -89,7 +102,10 @@ fn report(table: &Table) -> TableReport {
         rows: table.rows.len() as u32,
         sample: table.rows.iter().take(SAMPLE_ROWS).cloned().collect(),
         mapping: match guess {
-            Some(guess) => ColumnMapping { prompt: guess.prompt, response: guess.response },
+            Some(guess) => ColumnMapping {
+                prompt: guess.prompt,
+                response: guess.response,
+            },
             None => ColumnMapping::default(),
         },
         problems,
@@ -99,12 +115,16 @@ fn report(table: &Table) -> TableReport {
 /// The table's rows with the mapping applied.
 fn mapped_rows(table: &Table, mapping: &ColumnMapping) -> Result<Vec<Row>, EngineError> {
     let column = |name: &str| {
-        table.columns.iter().position(|column| column == name).ok_or_else(|| {
-            EngineError::Data(format!(
-                "the file has no column named {name}; its columns are {}",
-                table.columns.join(", ")
-            ))
-        })
+        table
+            .columns
+            .iter()
+            .position(|column| column == name)
+            .ok_or_else(|| {
+                EngineError::Data(format!(
+                    "the file has no column named {name}; its columns are {}",
+                    table.columns.join(", ")
+                ))
+            })
     };
     let prompt = mapping.prompt.as_deref().map(column).transpose()?;
     let response = column(&mapping.response)?;
@@ -118,10 +138,19 @@ fn mapped_rows(table: &Table, mapping: &ColumnMapping) -> Result<Vec<Row>, Engin
 /// A row as the page previews it.
 fn preview(row: &Row, example: &Example, template: &InstructionTemplate) -> RowPreview {
     RowPreview {
-        prompt: row.prompt.as_deref().map(|prompt| template.prompt(prompt)).unwrap_or_default(),
+        prompt: row
+            .prompt
+            .as_deref()
+            .map(|prompt| template.prompt(prompt))
+            .unwrap_or_default(),
         response: row.response.clone(),
         tokens: example.ids.len() as u32,
-        target_tokens: example.labels.iter().skip(1).filter(|&&label| label != IGNORED).count() as u32,
+        target_tokens: example
+            .labels
+            .iter()
+            .skip(1)
+            .filter(|&&label| label != IGNORED)
+            .count() as u32,
         truncated: example.truncated,
     }
 }

@@ -53,15 +53,21 @@ struct State {
 
 impl State {
     fn device(&self) -> Result<&OpenDevice, EngineError> {
-        self.device.as_ref().ok_or_else(|| EngineError::NotReady("no device is open yet".into()))
+        self.device
+            .as_ref()
+            .ok_or_else(|| EngineError::NotReady("no device is open yet".into()))
     }
 
     fn model(&self) -> Result<&LoadedModel, EngineError> {
-        self.model.as_ref().ok_or_else(|| EngineError::NotReady("no model is loaded yet".into()))
+        self.model
+            .as_ref()
+            .ok_or_else(|| EngineError::NotReady("no model is loaded yet".into()))
     }
 
     fn rows(&self) -> Result<&TrainingData, EngineError> {
-        self.rows.as_ref().ok_or_else(|| EngineError::NotReady("no rows are prepared yet".into()))
+        self.rows
+            .as_ref()
+            .ok_or_else(|| EngineError::NotReady("no rows are prepared yet".into()))
     }
 
     fn adapter(&self, name: &str) -> Result<&HeldAdapter, EngineError> {
@@ -74,7 +80,11 @@ impl State {
 impl<S: LedgerStore + Clone> Lab<S> {
     /// An engine with nothing open, whose ledgers are kept in `store`.
     pub fn new(store: S) -> Self {
-        Self { store, control: Control::default(), state: RefCell::new(Some(State::default())) }
+        Self {
+            store,
+            control: Control::default(),
+            state: RefCell::new(Some(State::default())),
+        }
     }
 
     /// Carries a command out and emits what it gives, [`Event::Done`] or [`Event::Failed`] last.
@@ -84,13 +94,18 @@ impl<S: LedgerStore + Clone> Lab<S> {
             Command::Stop | Command::Cancel => self.control.set(Wish::Stop),
             job => {
                 let Some(mut state) = self.state.borrow_mut().take() else {
-                    let busy = EngineError::NotReady("another job is running; wait for it, or cancel it".into());
+                    let busy = EngineError::NotReady(
+                        "another job is running; wait for it, or cancel it".into(),
+                    );
                     host.emit(Event::Failed(error_report(&busy)));
                     return;
                 };
                 self.control.set(Wish::GoOn);
                 let result = self.job(&mut state, job, files, host).await;
-                let health = state.device.as_ref().map_or(Ok(()), |device| device.health.check());
+                let health = state
+                    .device
+                    .as_ref()
+                    .map_or(Ok(()), |device| device.health.check());
                 self.state.borrow_mut().replace(state);
                 // The cause is worth more than what followed from it.
                 if let Err(error) = health.and(result) {
@@ -119,16 +134,33 @@ impl<S: LedgerStore + Clone> Lab<S> {
                 Ok(())
             }
             Command::LoadModel { name, weights } => {
-                state.load_model(name, weights, files, host, &self.control).await
+                state
+                    .load_model(name, weights, files, host, &self.control)
+                    .await
             }
-            Command::Generate { prompt, template, adapter, sampling } => {
-                state.generate(prompt, template, adapter, sampling, host, &self.control).await
+            Command::Generate {
+                prompt,
+                template,
+                adapter,
+                sampling,
+            } => {
+                state
+                    .generate(prompt, template, adapter, sampling, host, &self.control)
+                    .await
             }
             Command::ReadTable { file_name } => state.read_table(&file_name, files, host).await,
             Command::PrepareRows { settings } => state.prepare_rows(&settings, host).await,
             Command::ReadLedger { delta } => state.read_ledger(&self.store, delta, host).await,
-            Command::Train { run } => state.train(run, self.store.clone(), host, &self.control).await,
-            Command::ResumeTraining => state.resume(files, self.store.clone(), host, &self.control).await,
+            Command::Train { run } => {
+                state
+                    .train(run, self.store.clone(), host, &self.control)
+                    .await
+            }
+            Command::ResumeTraining => {
+                state
+                    .resume(files, self.store.clone(), host, &self.control)
+                    .await
+            }
             Command::Evaluate { adapter } => state.evaluate(adapter, host, &self.control).await,
             Command::ExportAdapter { adapter } => state.export(&adapter, host),
             Command::ImportAdapter { name } => state.import(name, files, host).await,
@@ -147,6 +179,9 @@ impl<S: LedgerStore + Clone> Lab<S> {
 async fn only_file(files: Vec<NamedSource>, what: &str) -> Result<Vec<u8>, EngineError> {
     match files.as_slice() {
         [file] => crate::weights::read_all(file.source.as_ref()).await,
-        _ => Err(EngineError::Source(format!("{what} comes as one file, {} were given", files.len()))),
+        _ => Err(EngineError::Source(format!(
+            "{what} comes as one file, {} were given",
+            files.len()
+        ))),
     }
 }

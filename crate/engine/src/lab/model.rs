@@ -57,13 +57,19 @@ pub async fn load_model<H: Host>(
             done,
             total,
             unit: "bytes".into(),
-            eta_seconds: (done > 0).then(|| elapsed / done as f64 * total.saturating_sub(done) as f64),
+            eta_seconds: (done > 0)
+                .then(|| elapsed / done as f64 * total.saturating_sub(done) as f64),
         });
         control.check()
     };
     let decoder = load_decoder(files, &config, weights, &device.device, &mut progress).await?;
     device.health.check()?;
-    Ok(LoadedModel { name, decoder, tokenizer, weights })
+    Ok(LoadedModel {
+        name,
+        decoder,
+        tokenizer,
+        weights,
+    })
 }
 
 impl LoadedModel {
@@ -139,8 +145,15 @@ impl State {
             Some(name) => Some(&self.adapter(&name)?.tensors),
             None => None,
         };
-        let answer =
-            generate::generate(&model.decoder, &model.tokenizer, &prompt, adapter, &sampling, host, control);
+        let answer = generate::generate(
+            &model.decoder,
+            &model.tokenizer,
+            &prompt,
+            adapter,
+            &sampling,
+            host,
+            control,
+        );
         let answer = answer.await?;
         self.device()?.health.check()?;
         host.emit(Event::Answer(answer));

@@ -41,7 +41,11 @@ pub fn error_report(error: &EngineError) -> ErrorReport {
             "The model and your adapters are kept.",
             "Correct the file or the column mapping and try again.",
         ),
-        EngineError::Settings(_) => (ErrorCode::BadSettings, "Nothing was changed.", "Change the setting and try again."),
+        EngineError::Settings(_) => (
+            ErrorCode::BadSettings,
+            "Nothing was changed.",
+            "Change the setting and try again.",
+        ),
         EngineError::Resume(_) => (
             ErrorCode::BadCheckpoint,
             "The checkpoint is kept.",
@@ -62,16 +66,31 @@ pub fn error_report(error: &EngineError) -> ErrorReport {
             "No step was taken.",
             "Reload the page; if it happens again, report it.",
         ),
-        EngineError::Privacy(_) => {
-            (ErrorCode::BadSettings, "No step was taken.", "Change the plan and try again.")
-        }
+        EngineError::Privacy(_) => (
+            ErrorCode::BadSettings,
+            "No step was taken.",
+            "Change the plan and try again.",
+        ),
         EngineError::Source(_) => (
             ErrorCode::Network,
             "What was loaded before is kept.",
             "Check the connection or the file, and try again.",
         ),
-        EngineError::NotReady(_) => (ErrorCode::NotReady, "Nothing was changed.", "Load what is missing first."),
-        EngineError::Cancelled => (ErrorCode::NotReady, "What was loaded before is kept.", "Start again when you like."),
+        EngineError::NotReady(_) => (
+            ErrorCode::NotReady,
+            "Nothing was changed.",
+            "Load what is missing first.",
+        ),
+        EngineError::Cancelled => (
+            ErrorCode::NotReady,
+            "What was loaded before is kept.",
+            "Start again when you like.",
+        ),
     };
-    ErrorReport { code, message: error.to_string(), kept: kept.into(), advice: advice.into() }
+    ErrorReport {
+        code,
+        message: error.to_string(),
+        kept: kept.into(),
+        advice: advice.into(),
+    }
 }

@@ -19,7 +19,8 @@ impl State {
         control: &Control,
     ) -> Result<(), EngineError> {
         let health = self.device()?.health.clone();
-        let trainer = Trainer::begin(&self.model()?.decoder, self.rows()?, health, run, store).await?;
+        let trainer =
+            Trainer::begin(&self.model()?.decoder, self.rows()?, health, run, store).await?;
         let outcome = run_to_end(trainer, host, control).await?;
         self.hold(outcome)
     }
@@ -33,7 +34,14 @@ impl State {
     ) -> Result<(), EngineError> {
         let checkpoint = Checkpoint::from_bytes(&only_file(files, "a checkpoint").await?)?;
         let health = self.device()?.health.clone();
-        let trainer = Trainer::resume(&self.model()?.decoder, self.rows()?, health, checkpoint, store).await?;
+        let trainer = Trainer::resume(
+            &self.model()?.decoder,
+            self.rows()?,
+            health,
+            checkpoint,
+            store,
+        )
+        .await?;
         let outcome = run_to_end(trainer, host, control).await?;
         self.hold(outcome)
     }
@@ -61,10 +69,16 @@ impl State {
             host.breathe().await;
             control.check()
         };
-        let loss = held_out_loss(&model.decoder, adapter, &examples, EVALUATION_ROWS, pause).await?;
-        let loss = loss.ok_or_else(|| EngineError::Data("no rows are held out for evaluation".into()))?;
+        let loss =
+            held_out_loss(&model.decoder, adapter, &examples, EVALUATION_ROWS, pause).await?;
+        let loss =
+            loss.ok_or_else(|| EngineError::Data("no rows are held out for evaluation".into()))?;
         self.device()?.health.check()?;
-        host.emit(Event::Evaluation(EvaluationReport { step: 0, loss, rows: examples.len() as u32 }));
+        host.emit(Event::Evaluation(EvaluationReport {
+            step: 0,
+            loss,
+            rows: examples.len() as u32,
+        }));
         Ok(())
     }
 }
@@ -77,6 +91,10 @@ async fn run_to_end<S: LedgerStore, H: Host>(
 ) -> Result<TrainOutcome, EngineError> {
     let end = trainer.run(host, control).await?;
     let outcome = trainer.outcome();
-    host.emit(Event::TrainEnded { end, step: trainer.steps_done(), adapter: outcome.report.clone() });
+    host.emit(Event::TrainEnded {
+        end,
+        step: trainer.steps_done(),
+        adapter: outcome.report.clone(),
+    });
     Ok(outcome)
 }

@@ -60,9 +60,15 @@ impl LoraLayout {
     /// [`EngineError::Settings`] for rank 0, an unknown projection or none.
     pub fn new(config: &ModelConfig, settings: &LoraSettings) -> Result<Self, EngineError> {
         if settings.rank == 0 {
-            return Err(EngineError::Settings("LoRA's rank must be at least 1".into()));
+            return Err(EngineError::Settings(
+                "LoRA's rank must be at least 1".into(),
+            ));
         }
-        if let Some(unknown) = settings.targets.iter().find(|t| !PROJECTIONS.contains(&t.as_str())) {
+        if let Some(unknown) = settings
+            .targets
+            .iter()
+            .find(|t| !PROJECTIONS.contains(&t.as_str()))
+        {
             return Err(EngineError::Settings(format!(
                 "LoRA cannot target {unknown}; the projections are {}",
                 PROJECTIONS.join(", ")
@@ -73,7 +79,12 @@ impl LoraLayout {
             .linear_modules()
             .into_iter()
             .enumerate()
-            .filter(|(index, _)| settings.targets.iter().any(|t| t == PROJECTIONS[index % PROJECTIONS.len()]))
+            .filter(|(index, _)| {
+                settings
+                    .targets
+                    .iter()
+                    .any(|t| t == PROJECTIONS[index % PROJECTIONS.len()])
+            })
             .map(|(index, module)| (index, module, settings.rank as usize, scale))
             .collect();
         Self::from_modules(config, chosen)
@@ -85,7 +96,9 @@ impl LoraLayout {
         chosen: Vec<(usize, vaultlab_formats::config::LinearModule, usize, f32)>,
     ) -> Result<Self, EngineError> {
         if chosen.is_empty() {
-            return Err(EngineError::Settings("LoRA needs at least one target projection".into()));
+            return Err(EngineError::Settings(
+                "LoRA needs at least one target projection".into(),
+            ));
         }
         let mut first = 0;
         let modules: Vec<LoraModule> = chosen
@@ -105,7 +118,11 @@ impl LoraLayout {
                 module
             })
             .collect();
-        Ok(Self { modules, blocks: config.num_layers(), parameters: first })
+        Ok(Self {
+            modules,
+            blocks: config.num_layers(),
+            parameters: first,
+        })
     }
 
     /// Trainable parameters.
@@ -138,7 +155,11 @@ impl LoraLayout {
     /// # Panics
     /// If `values` is not as long as the layout.
     pub fn upload_groups(&self, values: &[f32], groups: usize, device: &Device) -> DeviceAdapter {
-        assert_eq!(values.len(), self.parameters, "adapter values and layout differ");
+        assert_eq!(
+            values.len(),
+            self.parameters,
+            "adapter values and layout differ"
+        );
         let mut blocks = vec![BlockLora::default(); self.blocks];
         for module in &self.modules {
             let factor = |range: std::ops::Range<usize>, dims: [usize; 2]| {

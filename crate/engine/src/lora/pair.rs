@@ -18,13 +18,21 @@ impl LoraPair {
     pub fn forward(&self, x: Tensor<2>, batch: usize, dropout: Option<Dropout>) -> Tensor<2> {
         let [rows, width] = x.dims();
         let [groups, out, _] = self.b.dims();
-        assert!(groups == 1 || groups == batch, "one adapter group, or one per example");
+        assert!(
+            groups == 1 || groups == batch,
+            "one adapter group, or one per example"
+        );
         let x = match dropout {
             Some(dropout) => ops::dropout(x, dropout.seed, dropout.probability),
             None => x,
         };
-        ops::lora(x.reshape([groups, rows / groups, width]), self.a.clone(), self.b.clone(), self.scale)
-            .reshape([rows, out])
+        ops::lora(
+            x.reshape([groups, rows / groups, width]),
+            self.a.clone(),
+            self.b.clone(),
+            self.scale,
+        )
+        .reshape([rows, out])
     }
 }
 
@@ -64,7 +72,10 @@ impl Dropout {
 
     fn derived(self, factor: u32, index: usize) -> Self {
         let seed = (self.seed ^ (index as u32 + 1).wrapping_mul(factor)).wrapping_mul(0xc2b2_ae35);
-        Self { seed: seed ^ (seed >> 15), ..self }
+        Self {
+            seed: seed ^ (seed >> 15),
+            ..self
+        }
     }
 }
 

@@ -127,7 +127,15 @@ impl Block {
         time: usize,
         context: &mut BlockContext<'_>,
     ) -> Tensor<2> {
-        let BlockShape { heads, kv_heads, head_dim, window, scale, soft_cap, eps } = self.shape;
+        let BlockShape {
+            heads,
+            kv_heads,
+            head_dim,
+            window,
+            scale,
+            soft_cap,
+            eps,
+        } = self.shape;
         let mut q = self
             .project(Q, x.clone(), batch, context)
             .reshape([batch, time, heads, head_dim]);
@@ -142,7 +150,14 @@ impl Block {
             k = ops::rms_norm(k, key.clone(), eps);
         }
         let offset = context.cache.as_ref().map_or(0, |cache| cache.filled());
-        let rope = |x| ops::rope(x, self.rope.cosines.clone(), self.rope.sines.clone(), offset);
+        let rope = |x| {
+            ops::rope(
+                x,
+                self.rope.cosines.clone(),
+                self.rope.sines.clone(),
+                offset,
+            )
+        };
         let (q, k) = (rope(q), rope(k));
         let (k, v) = match &mut context.cache {
             Some(cache) => cache.append(k, v),
@@ -172,7 +187,13 @@ impl Block {
     }
 
     /// Projection `index` of x `[batch · time, in]`, with its adapter if it has one.
-    fn project(&self, index: usize, x: Tensor<2>, batch: usize, context: &BlockContext<'_>) -> Tensor<2> {
+    fn project(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        batch: usize,
+        context: &BlockContext<'_>,
+    ) -> Tensor<2> {
         let base = self.projections[index].forward(x.clone());
         let Some(pair) = context.lora.and_then(|lora| lora.pairs[index].as_ref()) else {
             return base;

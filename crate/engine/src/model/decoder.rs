@@ -33,8 +33,11 @@ impl Decoder {
         let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
         let time = ids.len() / batch;
         let ids = Tensor::<1, Int>::from_data(TensorData::from(ids.as_slice()), &self.device());
-        ops::gather_rows(self.embedding.clone(), ids, self.embedding_scale)
-            .reshape([batch, time, self.config.hidden_size])
+        ops::gather_rows(self.embedding.clone(), ids, self.embedding_scale).reshape([
+            batch,
+            time,
+            self.config.hidden_size,
+        ])
     }
 
     /// The last RMSNorm, `[rows, hidden]`.
@@ -62,7 +65,12 @@ impl Decoder {
     }
 
     /// The residual stream before each block and after the last one: `layers + 1` tensors `[batch, time, hidden]`.
-    pub fn hidden_states(&self, ids: &[u32], batch: usize, adapter: Option<&DeviceAdapter>) -> Vec<Tensor<3>> {
+    pub fn hidden_states(
+        &self,
+        ids: &[u32],
+        batch: usize,
+        adapter: Option<&DeviceAdapter>,
+    ) -> Vec<Tensor<3>> {
         let mut states = vec![self.embed(ids, batch)];
         for (index, block) in self.blocks.iter().enumerate() {
             let context = BlockContext {
@@ -76,7 +84,12 @@ impl Decoder {
     }
 
     /// Normalised hidden states at every position of `ids` `[batch, time]`; result `[batch · time, hidden]`.
-    pub fn last_hidden(&self, ids: &[u32], batch: usize, adapter: Option<&DeviceAdapter>) -> Tensor<2> {
+    pub fn last_hidden(
+        &self,
+        ids: &[u32],
+        batch: usize,
+        adapter: Option<&DeviceAdapter>,
+    ) -> Tensor<2> {
         let mut x = self.embed(ids, batch);
         for (index, block) in self.blocks.iter().enumerate() {
             let context = BlockContext {
@@ -104,8 +117,16 @@ impl Decoder {
     ///
     /// # Panics
     /// If the cache has no room for `ids`.
-    pub fn decode(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&DeviceAdapter>) -> Tensor<2> {
-        assert!(cache.filled() + ids.len() <= cache.capacity(), "the KV cache is full");
+    pub fn decode(
+        &self,
+        ids: &[u32],
+        cache: &mut KvCache,
+        adapter: Option<&DeviceAdapter>,
+    ) -> Tensor<2> {
+        assert!(
+            cache.filled() + ids.len() <= cache.capacity(),
+            "the KV cache is full"
+        );
         let mut x = self.embed(ids, 1);
         for (index, block) in self.blocks.iter().enumerate() {
             let context = BlockContext {

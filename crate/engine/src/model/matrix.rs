@@ -24,7 +24,10 @@ pub struct Nf4Matrix {
 impl Matrix {
     /// Uploads row-major f32 values of shape `[outputs, inputs]`.
     pub fn from_f32(values: Vec<f32>, outputs: usize, inputs: usize, device: &Device) -> Self {
-        Self::F32(Tensor::from_data(TensorData::new(values, [outputs, inputs]), device))
+        Self::F32(Tensor::from_data(
+            TensorData::new(values, [outputs, inputs]),
+            device,
+        ))
     }
 
     /// Uploads a quantised matrix of shape `[outputs, inputs]`.

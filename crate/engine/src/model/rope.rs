@@ -23,9 +23,11 @@ impl RopeTables {
                 frequency / rope.linear_factor as f32
             })
             .collect();
-        let angles = (0..positions).flat_map(|p| frequencies.iter().map(move |f| f64::from(p as f32 * f)));
-        let (cosines, sines): (Vec<f32>, Vec<f32>) =
-            angles.map(|angle| (angle.cos() as f32, angle.sin() as f32)).unzip();
+        let angles =
+            (0..positions).flat_map(|p| frequencies.iter().map(move |f| f64::from(p as f32 * f)));
+        let (cosines, sines): (Vec<f32>, Vec<f32>) = angles
+            .map(|angle| (angle.cos() as f32, angle.sin() as f32))
+            .unzip();
         let table = |values| Tensor::from_data(TensorData::new(values, [positions, half]), device);
         Self {
             cosines: table(cosines),

@@ -58,14 +58,19 @@ pub trait DifferentiableOps: Backend {
         scale: f32,
     ) -> FloatTensor<Self>;
     /// See [`super::dropout`].
-    fn op_dropout(x: FloatTensor<Self>, seed: u32, threshold: u32, scale: f32) -> FloatTensor<Self>;
+    fn op_dropout(x: FloatTensor<Self>, seed: u32, threshold: u32, scale: f32)
+    -> FloatTensor<Self>;
 }
 
 /// Operations outside differentiation.
 #[backend_extension(Cube)]
 pub trait PlainOps: Backend {
     /// See [`super::gather_rows`].
-    fn op_gather_rows(table: FloatTensor<Self>, ids: IntTensor<Self>, scale: f32) -> FloatTensor<Self>;
+    fn op_gather_rows(
+        table: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        scale: f32,
+    ) -> FloatTensor<Self>;
     /// See [`super::cross_entropy`]: one chunk, in place; returns (gradient of the logits, losses).
     fn op_cross_entropy(
         logits: FloatTensor<Self>,
@@ -88,9 +93,18 @@ pub trait PlainOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-const LINEAR: MatmulLayout = MatmulLayout { a_transposed: false, b_transposed: true };
-const PLAIN: MatmulLayout = MatmulLayout { a_transposed: false, b_transposed: false };
-const OUTER: MatmulLayout = MatmulLayout { a_transposed: true, b_transposed: false };
+const LINEAR: MatmulLayout = MatmulLayout {
+    a_transposed: false,
+    b_transposed: true,
+};
+const PLAIN: MatmulLayout = MatmulLayout {
+    a_transposed: false,
+    b_transposed: false,
+};
+const OUTER: MatmulLayout = MatmulLayout {
+    a_transposed: true,
+    b_transposed: false,
+};
 
 fn last_dim(tensor: &CubeTensor) -> usize {
     let shape = tensor.shape();
@@ -123,7 +137,10 @@ fn linear_backward(g: CubeTensor, w: WeightSource, k: usize) -> CubeTensor {
 /// `[g, m, in]`, `[g, r, in]`, `[g, out, r]` as `[g, m, in, r, out]`.
 fn lora_sizes(x: &CubeTensor, a: &CubeTensor, b: &CubeTensor) -> [usize; 5] {
     let (x, a, b) = (x.shape(), a.shape(), b.shape());
-    assert!(a[0] == x[0] && b[0] == x[0] && a[2] == x[2] && b[2] == a[1], "LoRA's factors do not fit");
+    assert!(
+        a[0] == x[0] && b[0] == x[0] && a[2] == x[2] && b[2] == a[1],
+        "LoRA's factors do not fit"
+    );
     [x[0], x[1], x[2], a[1], b[1]]
 }
 
@@ -132,11 +149,21 @@ impl DifferentiableOps for CubeBackend {
         kernels::rms_norm(x, w, eps)
     }
 
-    fn op_rope(x: CubeTensor, cosines: CubeTensor, sines: CubeTensor, position: usize) -> CubeTensor {
+    fn op_rope(
+        x: CubeTensor,
+        cosines: CubeTensor,
+        sines: CubeTensor,
+        position: usize,
+    ) -> CubeTensor {
         kernels::rope(x, cosines, sines, position, 1.0)
     }
 
-    fn op_attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, shape: AttentionShape) -> CubeTensor {
+    fn op_attention(
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        shape: AttentionShape,
+    ) -> CubeTensor {
         kernels::attention(q, k, v, shape).0
     }
 
@@ -156,7 +183,15 @@ impl DifferentiableOps for CubeBackend {
         nested: CubeTensor,
         n: usize,
     ) -> CubeTensor {
-        linear(x, WeightSource::Nf4(Nf4Parts { packed, absmax_codes, nested }), n)
+        linear(
+            x,
+            WeightSource::Nf4(Nf4Parts {
+                packed,
+                absmax_codes,
+                nested,
+            }),
+            n,
+        )
     }
 
     fn op_lora(x: CubeTensor, a: CubeTensor, b: CubeTensor, scale: f32) -> CubeTensor {
@@ -196,7 +231,12 @@ impl PlainOps for CubeBackend {
         kernels::squared_norms(g)
     }
 
-    fn op_clip_accumulate(sum: CubeTensor, g: CubeTensor, factors: CubeTensor, first: usize) -> CubeTensor {
+    fn op_clip_accumulate(
+        sum: CubeTensor,
+        g: CubeTensor,
+        factors: CubeTensor,
+        first: usize,
+    ) -> CubeTensor {
         kernels::clip_accumulate(sum, g, factors, first)
     }
 }
@@ -226,12 +266,24 @@ macro_rules! backward_step {
 type Grad<C> = Autodiff<CubeBackend, C>;
 
 impl<C: CheckpointStrategy> DifferentiableOps for Autodiff<CubeBackend, C> {
-    fn op_rms_norm(x: FloatTensor<Grad<C>>, w: FloatTensor<Grad<C>>, eps: f32) -> FloatTensor<Grad<C>> {
-        backward_step!(Step, 1, (CubeTensor, CubeTensor, f32), |(x, w, eps), g, parents, grads| {
-            if let [Some(parent)] = parents {
-                grads.register::<CubeBackend>(parent.id, kernels::rms_norm_backward(x, w, g, eps));
+    fn op_rms_norm(
+        x: FloatTensor<Grad<C>>,
+        w: FloatTensor<Grad<C>>,
+        eps: f32,
+    ) -> FloatTensor<Grad<C>> {
+        backward_step!(
+            Step,
+            1,
+            (CubeTensor, CubeTensor, f32),
+            |(x, w, eps), g, parents, grads| {
+                if let [Some(parent)] = parents {
+                    grads.register::<CubeBackend>(
+                        parent.id,
+                        kernels::rms_norm_backward(x, w, g, eps),
+                    );
+                }
             }
-        });
+        );
         let prep = Step.prepare::<C>([x.node()]).compute_bound().stateful();
         let (x, w) = (x.into_primitive(), w.into_primitive());
         let y = kernels::rms_norm(x.clone(), w.clone(), eps);
@@ -247,11 +299,19 @@ impl<C: CheckpointStrategy> DifferentiableOps for Autodiff<CubeBackend, C> {
         sines: FloatTensor<Grad<C>>,
         position: usize,
     ) -> FloatTensor<Grad<C>> {
-        backward_step!(Step, 1, (CubeTensor, CubeTensor, usize), |(cos, sin, position), g, parents, grads| {
-            if let [Some(parent)] = parents {
-                grads.register::<CubeBackend>(parent.id, kernels::rope(g, cos, sin, position, -1.0));
+        backward_step!(
+            Step,
+            1,
+            (CubeTensor, CubeTensor, usize),
+            |(cos, sin, position), g, parents, grads| {
+                if let [Some(parent)] = parents {
+                    grads.register::<CubeBackend>(
+                        parent.id,
+                        kernels::rope(g, cos, sin, position, -1.0),
+                    );
+                }
             }
-        });
+        );
         let prep = Step.prepare::<C>([x.node()]).compute_bound().stateful();
         let (cos, sin) = (cosines.into_primitive(), sines.into_primitive());
         let y = kernels::rope(x.into_primitive(), cos.clone(), sin.clone(), position, 1.0);
@@ -268,15 +328,23 @@ impl<C: CheckpointStrategy> DifferentiableOps for Autodiff<CubeBackend, C> {
         shape: AttentionShape,
     ) -> FloatTensor<Grad<C>> {
         type Saved = ([CubeTensor; 5], AttentionShape);
-        backward_step!(Step, 3, Saved, |([q, k, v, out, log_sums], shape), g, parents, grads| {
-            let (dq, dk, dv) = kernels::attention_backward(q, k, v, out, log_sums, g, shape);
-            for (parent, gradient) in parents.iter().zip([dq, dk, dv]) {
-                if let Some(parent) = parent {
-                    grads.register::<CubeBackend>(parent.id, gradient);
+        backward_step!(
+            Step,
+            3,
+            Saved,
+            |([q, k, v, out, log_sums], shape), g, parents, grads| {
+                let (dq, dk, dv) = kernels::attention_backward(q, k, v, out, log_sums, g, shape);
+                for (parent, gradient) in parents.iter().zip([dq, dk, dv]) {
+                    if let Some(parent) = parent {
+                        grads.register::<CubeBackend>(parent.id, gradient);
+                    }
                 }
             }
-        });
-        let prep = Step.prepare::<C>([q.node(), k.node(), v.node()]).compute_bound().stateful();
+        );
+        let prep = Step
+            .prepare::<C>([q.node(), k.node(), v.node()])
+            .compute_bound()
+            .stateful();
         let (q, k, v) = (q.into_primitive(), k.into_primitive(), v.into_primitive());
         let (out, log_sums) = kernels::attention(q.clone(), k.clone(), v.clone(), shape);
         match prep {
@@ -286,15 +354,23 @@ impl<C: CheckpointStrategy> DifferentiableOps for Autodiff<CubeBackend, C> {
     }
 
     fn op_gelu_gate(gate: FloatTensor<Grad<C>>, up: FloatTensor<Grad<C>>) -> FloatTensor<Grad<C>> {
-        backward_step!(Step, 2, (CubeTensor, CubeTensor), |(gate, up), g, parents, grads| {
-            let (d_gate, d_up) = kernels::gelu_gate_backward(gate, up, g);
-            for (parent, gradient) in parents.iter().zip([d_gate, d_up]) {
-                if let Some(parent) = parent {
-                    grads.register::<CubeBackend>(parent.id, gradient);
+        backward_step!(
+            Step,
+            2,
+            (CubeTensor, CubeTensor),
+            |(gate, up), g, parents, grads| {
+                let (d_gate, d_up) = kernels::gelu_gate_backward(gate, up, g);
+                for (parent, gradient) in parents.iter().zip([d_gate, d_up]) {
+                    if let Some(parent) = parent {
+                        grads.register::<CubeBackend>(parent.id, gradient);
+                    }
                 }
             }
-        });
-        let prep = Step.prepare::<C>([gate.node(), up.node()]).compute_bound().stateful();
+        );
+        let prep = Step
+            .prepare::<C>([gate.node(), up.node()])
+            .compute_bound()
+            .stateful();
         let (gate, up) = (gate.into_primitive(), up.into_primitive());
         let y = kernels::gelu_gate(gate.clone(), up.clone());
         match prep {
@@ -307,7 +383,10 @@ impl<C: CheckpointStrategy> DifferentiableOps for Autodiff<CubeBackend, C> {
         backward_step!(Step, 1, CubeTensor, |w, g, parents, grads| {
             if let [Some(parent)] = parents {
                 let k = last_dim(&w);
-                grads.register::<CubeBackend>(parent.id, linear_backward(g, WeightSource::F32(w), k));
+                grads.register::<CubeBackend>(
+                    parent.id,
+                    linear_backward(g, WeightSource::F32(w), k),
+                );
             }
         });
         let prep = Step.prepare::<C>([x.node()]).compute_bound().stateful();
@@ -326,12 +405,21 @@ impl<C: CheckpointStrategy> DifferentiableOps for Autodiff<CubeBackend, C> {
         nested: FloatTensor<Grad<C>>,
         n: usize,
     ) -> FloatTensor<Grad<C>> {
-        backward_step!(Step, 1, ([CubeTensor; 3], usize), |([packed, absmax_codes, nested], k), g, parents, grads| {
-            if let [Some(parent)] = parents {
-                let w = WeightSource::Nf4(Nf4Parts { packed, absmax_codes, nested });
-                grads.register::<CubeBackend>(parent.id, linear_backward(g, w, k));
+        backward_step!(
+            Step,
+            1,
+            ([CubeTensor; 3], usize),
+            |([packed, absmax_codes, nested], k), g, parents, grads| {
+                if let [Some(parent)] = parents {
+                    let w = WeightSource::Nf4(Nf4Parts {
+                        packed,
+                        absmax_codes,
+                        nested,
+                    });
+                    grads.register::<CubeBackend>(parent.id, linear_backward(g, w, k));
+                }
             }
-        });
+        );
         let prep = Step.prepare::<C>([x.node()]).compute_bound().stateful();
         let (x, nested) = (x.into_primitive(), nested.into_primitive());
         let k = last_dim(&x);
@@ -350,43 +438,95 @@ impl<C: CheckpointStrategy> DifferentiableOps for Autodiff<CubeBackend, C> {
         scale: f32,
     ) -> FloatTensor<Grad<C>> {
         // With u = x Aᵀ and y = s u Bᵀ: dB = s gᵀ u, du = s g B, dA = duᵀ x, dx = du A.
-        backward_step!(Step, 3, ([CubeTensor; 4], f32), |([x, a, b, u], scale), g, parents, grads| {
-            let [groups, m, width, r, out] = lora_sizes(&x, &a, &b);
-            let [parent_x, parent_a, parent_b] = parents;
-            if let Some(parent) = parent_b {
-                let db = kernels::matmul(g.clone(), WeightSource::F32(u), OUTER, [groups, out, r, m], scale);
-                grads.register::<CubeBackend>(parent.id, db);
+        backward_step!(
+            Step,
+            3,
+            ([CubeTensor; 4], f32),
+            |([x, a, b, u], scale), g, parents, grads| {
+                let [groups, m, width, r, out] = lora_sizes(&x, &a, &b);
+                let [parent_x, parent_a, parent_b] = parents;
+                if let Some(parent) = parent_b {
+                    let db = kernels::matmul(
+                        g.clone(),
+                        WeightSource::F32(u),
+                        OUTER,
+                        [groups, out, r, m],
+                        scale,
+                    );
+                    grads.register::<CubeBackend>(parent.id, db);
+                }
+                if parent_x.is_none() && parent_a.is_none() {
+                    return;
+                }
+                let du =
+                    kernels::matmul(g, WeightSource::F32(b), PLAIN, [groups, m, r, out], scale);
+                if let Some(parent) = parent_a {
+                    let da = kernels::matmul(
+                        du.clone(),
+                        WeightSource::F32(x),
+                        OUTER,
+                        [groups, r, width, m],
+                        1.0,
+                    );
+                    grads.register::<CubeBackend>(parent.id, da);
+                }
+                if let Some(parent) = parent_x {
+                    let dx = kernels::matmul(
+                        du,
+                        WeightSource::F32(a),
+                        PLAIN,
+                        [groups, m, width, r],
+                        1.0,
+                    );
+                    grads.register::<CubeBackend>(parent.id, dx);
+                }
             }
-            if parent_x.is_none() && parent_a.is_none() {
-                return;
-            }
-            let du = kernels::matmul(g, WeightSource::F32(b), PLAIN, [groups, m, r, out], scale);
-            if let Some(parent) = parent_a {
-                let da = kernels::matmul(du.clone(), WeightSource::F32(x), OUTER, [groups, r, width, m], 1.0);
-                grads.register::<CubeBackend>(parent.id, da);
-            }
-            if let Some(parent) = parent_x {
-                let dx = kernels::matmul(du, WeightSource::F32(a), PLAIN, [groups, m, width, r], 1.0);
-                grads.register::<CubeBackend>(parent.id, dx);
-            }
-        });
-        let prep = Step.prepare::<C>([x.node(), a.node(), b.node()]).compute_bound().stateful();
+        );
+        let prep = Step
+            .prepare::<C>([x.node(), a.node(), b.node()])
+            .compute_bound()
+            .stateful();
         let (x, a, b) = (x.into_primitive(), a.into_primitive(), b.into_primitive());
         let [g, m, width, r, out] = lora_sizes(&x, &a, &b);
-        let u = kernels::matmul(x.clone(), WeightSource::F32(a.clone()), LINEAR, [g, m, r, width], 1.0);
-        let y = kernels::matmul(u.clone(), WeightSource::F32(b.clone()), LINEAR, [g, m, out, r], scale);
+        let u = kernels::matmul(
+            x.clone(),
+            WeightSource::F32(a.clone()),
+            LINEAR,
+            [g, m, r, width],
+            1.0,
+        );
+        let y = kernels::matmul(
+            u.clone(),
+            WeightSource::F32(b.clone()),
+            LINEAR,
+            [g, m, out, r],
+            scale,
+        );
         match prep {
             OpsKind::Tracked(prep) => prep.finish(([x, a, b, u], scale), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
 
-    fn op_dropout(x: FloatTensor<Grad<C>>, seed: u32, threshold: u32, scale: f32) -> FloatTensor<Grad<C>> {
-        backward_step!(Step, 1, (u32, u32, f32), |(seed, threshold, scale), g, parents, grads| {
-            if let [Some(parent)] = parents {
-                grads.register::<CubeBackend>(parent.id, kernels::dropout(g, seed, threshold, scale));
+    fn op_dropout(
+        x: FloatTensor<Grad<C>>,
+        seed: u32,
+        threshold: u32,
+        scale: f32,
+    ) -> FloatTensor<Grad<C>> {
+        backward_step!(
+            Step,
+            1,
+            (u32, u32, f32),
+            |(seed, threshold, scale), g, parents, grads| {
+                if let [Some(parent)] = parents {
+                    grads.register::<CubeBackend>(
+                        parent.id,
+                        kernels::dropout(g, seed, threshold, scale),
+                    );
+                }
             }
-        });
+        );
         let prep = Step.prepare::<C>([x.node()]).compute_bound().stateful();
         let y = kernels::dropout(x.into_primitive(), seed, threshold, scale);
         match prep {

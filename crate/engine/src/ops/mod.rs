@@ -21,7 +21,11 @@ pub fn is_gpu(device: &Device) -> bool {
 /// `x · rsqrt(mean(x²) + eps) · (1 + w)` over the last dimension; x `[.., width]`, w `[width]`.
 pub fn rms_norm<const D: usize>(x: Tensor<D>, w: Tensor<1>, eps: f32) -> Tensor<D> {
     if is_gpu(&x.device()) {
-        Tensor::from_dispatch(Dispatch::op_rms_norm(x.into_dispatch(), w.into_dispatch(), eps))
+        Tensor::from_dispatch(Dispatch::op_rms_norm(
+            x.into_dispatch(),
+            w.into_dispatch(),
+            eps,
+        ))
     } else {
         portable::rms_norm(x, w, eps)
     }
@@ -59,7 +63,10 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, shape: AttentionShape
 /// `gelu_tanh(gate) · up`, element by element.
 pub fn gelu_gate<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     if is_gpu(&gate.device()) {
-        Tensor::from_dispatch(Dispatch::op_gelu_gate(gate.into_dispatch(), up.into_dispatch()))
+        Tensor::from_dispatch(Dispatch::op_gelu_gate(
+            gate.into_dispatch(),
+            up.into_dispatch(),
+        ))
     } else {
         portable::gelu_gate(gate, up)
     }
@@ -118,7 +125,12 @@ pub fn dropout<const D: usize>(x: Tensor<D>, seed: u32, p: f32) -> Tensor<D> {
     let threshold = ((1.0 - f64::from(p)) * f64::from(u32::MAX)) as u32;
     let scale = 1.0 / (1.0 - p);
     if is_gpu(&x.device()) {
-        Tensor::from_dispatch(Dispatch::op_dropout(x.into_dispatch(), seed, threshold, scale))
+        Tensor::from_dispatch(Dispatch::op_dropout(
+            x.into_dispatch(),
+            seed,
+            threshold,
+            scale,
+        ))
     } else {
         portable::dropout(x, seed, threshold, scale)
     }
@@ -127,7 +139,11 @@ pub fn dropout<const D: usize>(x: Tensor<D>, seed: u32, p: f32) -> Tensor<D> {
 /// `scale · table[ids]`; table `[rows, width]`, result `[ids, width]`. Not differentiable.
 pub fn gather_rows(table: Tensor<2>, ids: Tensor<1, Int>, scale: f32) -> Tensor<2> {
     if is_gpu(&table.device()) {
-        Tensor::from_dispatch(Dispatch::op_gather_rows(table.into_dispatch(), ids.into_dispatch(), scale))
+        Tensor::from_dispatch(Dispatch::op_gather_rows(
+            table.into_dispatch(),
+            ids.into_dispatch(),
+            scale,
+        ))
     } else {
         portable::gather_rows(table, ids, scale)
     }
@@ -210,7 +226,12 @@ pub fn squared_norms(g: Tensor<2>) -> Tensor<1> {
 ///
 /// sum `[parameters]`, g `[examples, length]`, factors `[examples]`. On the GPU `sum`'s buffer is updated in place,
 /// so no other tensor may share it. Not differentiable.
-pub fn clip_accumulate(sum: Tensor<1>, g: Tensor<2>, factors: Tensor<1>, first: usize) -> Tensor<1> {
+pub fn clip_accumulate(
+    sum: Tensor<1>,
+    g: Tensor<2>,
+    factors: Tensor<1>,
+    first: usize,
+) -> Tensor<1> {
     if is_gpu(&sum.device()) {
         Tensor::from_dispatch(Dispatch::op_clip_accumulate(
             sum.into_dispatch(),

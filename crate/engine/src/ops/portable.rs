@@ -11,15 +11,26 @@ pub(super) fn rms_norm<const D: usize>(x: Tensor<D>, w: Tensor<1>, eps: f32) -> 
     x * r * (w + 1.0).unsqueeze::<D>()
 }
 
-pub(super) fn rope(x: Tensor<4>, cosines: Tensor<2>, sines: Tensor<2>, position: usize) -> Tensor<4> {
+pub(super) fn rope(
+    x: Tensor<4>,
+    cosines: Tensor<2>,
+    sines: Tensor<2>,
+    position: usize,
+) -> Tensor<4> {
     let [_, time, _, dim] = x.dims();
     let half = dim / 2;
-    let table = |t: Tensor<2>| t.slice([position..position + time]).reshape([1, time, 1, half]);
+    let table = |t: Tensor<2>| {
+        t.slice([position..position + time])
+            .reshape([1, time, 1, half])
+    };
     let (cos, sin) = (table(cosines), table(sines));
     let x1 = x.clone().narrow(3, 0, half);
     let x2 = x.narrow(3, half, half);
     Tensor::cat(
-        vec![x1.clone() * cos.clone() - x2.clone() * sin.clone(), x2 * cos + x1 * sin],
+        vec![
+            x1.clone() * cos.clone() - x2.clone() * sin.clone(),
+            x2 * cos + x1 * sin,
+        ],
         3,
     )
 }
@@ -34,8 +45,21 @@ fn hidden_keys(shape: &AttentionShape, like: &Tensor<4>) -> Tensor<2, Bool> {
     Tensor::from_data(TensorData::new(hidden, [shape.time, shape.filled]), &device)
 }
 
-pub(super) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, shape: AttentionShape) -> Tensor<4> {
-    let AttentionShape { batch, time, heads, kv_heads, dim, filled, .. } = shape;
+pub(super) fn attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    shape: AttentionShape,
+) -> Tensor<4> {
+    let AttentionShape {
+        batch,
+        time,
+        heads,
+        kv_heads,
+        dim,
+        filled,
+        ..
+    } = shape;
     let hidden = hidden_keys(&shape, &q);
     // [batch, kv_heads, heads per kv head, ...]: a kv head meets all its query heads in one product.
     let group = heads / kv_heads;
@@ -49,7 +73,9 @@ pub(super) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, shape: Attenti
     if shape.soft_cap > 0.0 {
         scores = (scores / shape.soft_cap).tanh() * shape.soft_cap;
     }
-    let mask = hidden.reshape([1, 1, 1, time, filled]).expand([batch, kv_heads, group, time, filled]);
+    let mask = hidden
+        .reshape([1, 1, 1, time, filled])
+        .expand([batch, kv_heads, group, time, filled]);
     let scores = scores
         .reshape([batch, kv_heads, group, time, filled])
         .mask_fill(mask, -3.4e38)
@@ -82,11 +108,22 @@ fn pcg(v: u32) -> u32 {
     (word >> 22) ^ word
 }
 
-pub(super) fn dropout<const D: usize>(x: Tensor<D>, seed: u32, threshold: u32, scale: f32) -> Tensor<D> {
+pub(super) fn dropout<const D: usize>(
+    x: Tensor<D>,
+    seed: u32,
+    threshold: u32,
+    scale: f32,
+) -> Tensor<D> {
     let shape = x.shape();
     let seed = pcg(seed);
     let mask: Vec<f32> = (0..shape.num_elements() as u32)
-        .map(|i| if pcg(i ^ seed) < threshold { scale } else { 0.0 })
+        .map(|i| {
+            if pcg(i ^ seed) < threshold {
+                scale
+            } else {
+                0.0
+            }
+        })
         .collect();
     let device = x.device().without_autodiff();
     x * Tensor::<D>::from_data(TensorData::new(mask, shape), &device)
@@ -104,7 +141,11 @@ pub(super) fn cross_entropy_chunk(
     soft_cap: f32,
 ) -> (Tensor<2>, Tensor<1>) {
     let [rows, _] = logits.dims();
-    let capped = if soft_cap > 0.0 { (logits / soft_cap).tanh() * soft_cap } else { logits };
+    let capped = if soft_cap > 0.0 {
+        (logits / soft_cap).tanh() * soft_cap
+    } else {
+        logits
+    };
     let largest = capped.clone().max_dim(1);
     let exponentials = (capped.clone() - largest.clone()).exp();
     let sums = exponentials.clone().sum_dim(1);
@@ -115,12 +156,8 @@ pub(super) fn cross_entropy_chunk(
         .reshape([rows])
         .mask_fill(masked.clone(), 0.0);
     let minus_ones = Tensor::<2>::ones([rows, 1], &capped.device()) * -1.0;
-    let mut gradient = (exponentials / sums).scatter(
-        1,
-        column,
-        minus_ones,
-        burn::tensor::IndexingUpdateOp::Add,
-    );
+    let mut gradient =
+        (exponentials / sums).scatter(1, column, minus_ones, burn::tensor::IndexingUpdateOp::Add);
     if soft_cap > 0.0 {
         let share = capped / soft_cap;
         gradient = gradient * (share.clone() * share * -1.0 + 1.0);
@@ -134,11 +171,19 @@ pub(super) fn squared_norms(g: Tensor<2>) -> Tensor<1> {
     (g.clone() * g).sum_dim(1).reshape([examples])
 }
 
-pub(super) fn clip_accumulate(sum: Tensor<1>, g: Tensor<2>, factors: Tensor<1>, first: usize) -> Tensor<1> {
+pub(super) fn clip_accumulate(
+    sum: Tensor<1>,
+    g: Tensor<2>,
+    factors: Tensor<1>,
+    first: usize,
+) -> Tensor<1> {
     let [examples, length] = g.dims();
     let factors = factors.reshape([examples, 1]);
     let left_out = factors.clone().equal_elem(0.0).expand([examples, length]);
-    let clipped = (g * factors).mask_fill(left_out, 0.0).sum_dim(0).reshape([length]);
+    let clipped = (g * factors)
+        .mask_fill(left_out, 0.0)
+        .sum_dim(0)
+        .reshape([length]);
     let range = first..first + length;
     let total = sum.clone().slice([range.clone()]) + clipped;
     sum.slice_assign([range], total)

@@ -16,7 +16,12 @@ pub struct AdamW {
 
 impl Default for AdamW {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+        }
     }
 }
 
@@ -34,7 +39,11 @@ pub struct AdamWState {
 impl AdamWState {
     /// Before the first step.
     pub fn new(parameters: usize) -> Self {
-        Self { first: vec![0.0; parameters], second: vec![0.0; parameters], step: 0 }
+        Self {
+            first: vec![0.0; parameters],
+            second: vec![0.0; parameters],
+            step: 0,
+        }
     }
 }
 
@@ -43,7 +52,13 @@ impl AdamW {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn step(&self, parameters: &mut [f32], gradient: &[f32], state: &mut AdamWState, learning_rate: f64) {
+    pub fn step(
+        &self,
+        parameters: &mut [f32],
+        gradient: &[f32],
+        state: &mut AdamWState,
+        learning_rate: f64,
+    ) {
         assert!(parameters.len() == gradient.len() && gradient.len() == state.first.len());
         state.step += 1;
         let step = f64::from(state.step);

@@ -79,22 +79,37 @@ pub fn backward(
 
     let mut gradients = Vec::with_capacity(2 * layout.modules.len());
     for (index, block) in model.blocks.iter().enumerate().rev() {
-        let x = inputs.pop().expect("one input was kept per block").autodiff().require_grad();
+        let x = inputs
+            .pop()
+            .expect("one input was kept per block")
+            .autodiff()
+            .require_grad();
         let leaves = leaves(&adapter.blocks[index]);
-        let context = BlockContext { lora: Some(&leaves), dropout: block_dropout(index), cache: None };
+        let context = BlockContext {
+            lora: Some(&leaves),
+            dropout: block_dropout(index),
+            cache: None,
+        };
         let y = block.forward(x.clone(), context);
         let grads = (y * g).sum().backward();
         for module in layout.modules.iter().filter(|module| module.block == index) {
-            let pair = leaves.pairs[module.projection].as_ref().expect("the layout names this projection");
+            let pair = leaves.pairs[module.projection]
+                .as_ref()
+                .expect("the layout names this projection");
             for (first, leaf) in [(module.first, &pair.a), (module.b_first(), &pair.b)] {
                 let [examples, n, m] = leaf.dims();
-                let gradient = leaf.grad(&grads).expect("every factor takes part in the block");
+                let gradient = leaf
+                    .grad(&grads)
+                    .expect("every factor takes part in the block");
                 gradients.push((first, gradient.reshape([examples, n * m])));
             }
         }
         g = x.grad(&grads).expect("the block's input takes part in it");
     }
-    BackwardPass { token_losses, gradients }
+    BackwardPass {
+        token_losses,
+        gradients,
+    }
 }
 
 /// The gradient of x, given that of `y`, a function of it.

@@ -71,7 +71,14 @@ impl CheckpointHeader {
         step: u32,
         config: &ModelConfig,
     ) -> Self {
-        Self { version: VERSION, run, run_id, fingerprint, step, model: ModelIdentity::of(config) }
+        Self {
+            version: VERSION,
+            run,
+            run_id,
+            fingerprint,
+            step,
+            model: ModelIdentity::of(config),
+        }
     }
 }
 
@@ -82,14 +89,23 @@ impl Checkpoint {
     /// [`EngineError::Weights`] if it cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, EngineError> {
         let shape = [self.parameters.len()];
-        let values = [&self.parameters, &self.optimizer.first, &self.optimizer.second];
+        let values = [
+            &self.parameters,
+            &self.optimizer.first,
+            &self.optimizer.second,
+        ];
         let tensors: Vec<F32Tensor> = TENSORS
             .iter()
             .zip(values)
-            .map(|(name, values)| F32Tensor { name, shape: &shape, values })
+            .map(|(name, values)| F32Tensor {
+                name,
+                shape: &shape,
+                values,
+            })
             .collect();
-        let header = serde_json::to_string(&self.header)
-            .map_err(|error| EngineError::Resume(format!("the checkpoint could not be written: {error}")))?;
+        let header = serde_json::to_string(&self.header).map_err(|error| {
+            EngineError::Resume(format!("the checkpoint could not be written: {error}"))
+        })?;
         Ok(write_f32(&tensors, &[(KEY, &header)])?)
     }
 
@@ -100,12 +116,12 @@ impl Checkpoint {
     /// damaged one.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EngineError> {
         let file = Header::parse_file(bytes)?;
-        let header = file
-            .metadata
-            .get(KEY)
-            .ok_or_else(|| EngineError::Resume("this file is no VaultLab training checkpoint".into()))?;
-        let header: CheckpointHeader = serde_json::from_str(header)
-            .map_err(|error| EngineError::Resume(format!("the checkpoint's header is damaged: {error}")))?;
+        let header = file.metadata.get(KEY).ok_or_else(|| {
+            EngineError::Resume("this file is no VaultLab training checkpoint".into())
+        })?;
+        let header: CheckpointHeader = serde_json::from_str(header).map_err(|error| {
+            EngineError::Resume(format!("the checkpoint's header is damaged: {error}"))
+        })?;
         if header.version != VERSION {
             return Err(EngineError::Resume(format!(
                 "the checkpoint has version {}, this program reads {VERSION}",
@@ -115,17 +131,31 @@ impl Checkpoint {
         let [parameters, first, second] = TENSORS.map(|name| file.read_f32(bytes, name));
         let (parameters, first, second) = (parameters?, first?, second?);
         if first.len() != parameters.len() || second.len() != parameters.len() {
-            return Err(EngineError::Resume("the checkpoint's tensors differ in length".into()));
+            return Err(EngineError::Resume(
+                "the checkpoint's tensors differ in length".into(),
+            ));
         }
         let step = header.step;
-        Ok(Self { header, parameters, optimizer: AdamWState { first, second, step } })
+        Ok(Self {
+            header,
+            parameters,
+            optimizer: AdamWState {
+                first,
+                second,
+                step,
+            },
+        })
     }
 
     /// Checks that the checkpoint belongs to this model and these rows.
     ///
     /// # Errors
     /// [`EngineError::Resume`], saying which of the two differs.
-    pub fn check(&self, config: &ModelConfig, fingerprint: DatasetFingerprint) -> Result<(), EngineError> {
+    pub fn check(
+        &self,
+        config: &ModelConfig,
+        fingerprint: DatasetFingerprint,
+    ) -> Result<(), EngineError> {
         if self.header.model != ModelIdentity::of(config) {
             return Err(EngineError::Resume(
                 "the checkpoint was made with another model; load that model first".into(),
@@ -167,7 +197,11 @@ mod tests {
         Checkpoint {
             header: CheckpointHeader::new(run, RunId::from_bytes([7; 16]), fingerprint, 3, &config),
             parameters: vec![1.0, -2.0],
-            optimizer: AdamWState { first: vec![0.5, 0.25], second: vec![0.125, 1e-20], step: 3 },
+            optimizer: AdamWState {
+                first: vec![0.5, 0.25],
+                second: vec![0.125, 1e-20],
+                step: 3,
+            },
         }
     }
 
@@ -182,7 +216,10 @@ mod tests {
     fn every_truncation_is_an_error() {
         let bytes = checkpoint().to_bytes().expect("writes");
         for end in 0..bytes.len() {
-            assert!(Checkpoint::from_bytes(&bytes[..end]).is_err(), "cut at {end}");
+            assert!(
+                Checkpoint::from_bytes(&bytes[..end]).is_err(),
+                "cut at {end}"
+            );
         }
     }
 
@@ -191,8 +228,15 @@ mod tests {
         let config = include_bytes!("../../../../tests/golden/models/vaultgemma/config.json");
         let config = ModelConfig::parse(config).expect("the golden configuration is valid");
         let checkpoint = checkpoint();
-        assert!(checkpoint.check(&config, checkpoint.header.fingerprint).is_ok());
+        assert!(
+            checkpoint
+                .check(&config, checkpoint.header.fingerprint)
+                .is_ok()
+        );
         let other = DatasetFingerprint::of_rows([b"other"]);
-        assert!(matches!(checkpoint.check(&config, other), Err(EngineError::Resume(_))));
+        assert!(matches!(
+            checkpoint.check(&config, other),
+            Err(EngineError::Resume(_))
+        ));
     }
 }

@@ -37,7 +37,11 @@ pub async fn held_out_loss<P: AsyncFnMut() -> Result<(), EngineError>>(
             model.final_soft_cap(),
             false,
         );
-        total += read(losses).await?.iter().map(|&loss| f64::from(loss)).sum::<f64>();
+        total += read(losses)
+            .await?
+            .iter()
+            .map(|&loss| f64::from(loss))
+            .sum::<f64>();
         pause().await?;
     }
     Ok((count > 0).then(|| total / count as f64))

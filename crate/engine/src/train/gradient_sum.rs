@@ -44,7 +44,10 @@ impl GradientSum {
 ///
 /// # Errors
 /// What `pause` returns, and a failed read-back.
-#[allow(clippy::too_many_arguments, reason = "one call site; each is a different thing")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one call site; each is a different thing"
+)]
 pub async fn gradient_sum<P: AsyncFnMut() -> Result<(), EngineError>>(
     model: &Decoder,
     layout: &LoraLayout,
@@ -99,7 +102,10 @@ pub async fn gradient_sum<P: AsyncFnMut() -> Result<(), EngineError>>(
         sum: read(sum).await?,
         losses,
         norms,
-        tokens: examples.iter().map(|example| example.ids.len() as u64).sum(),
+        tokens: examples
+            .iter()
+            .map(|example| example.ids.len() as u64)
+            .sum(),
         signal_norm: 0.0,
     })
 }
@@ -115,7 +121,11 @@ impl Clipping {
             Self::To(clip) => {
                 let exact = clip / norm_at_most;
                 let rounded = exact as f32;
-                if f64::from(rounded) > exact { rounded.next_down() } else { rounded }
+                if f64::from(rounded) > exact {
+                    rounded.next_down()
+                } else {
+                    rounded
+                }
             }
         }
     }
@@ -129,16 +139,24 @@ struct SquaredNorm {
 }
 
 /// Squared norm of each example's gradient over all factors.
-async fn squared_norms(gradients: &[(usize, Tensor<2>)], examples: usize) -> Result<Vec<SquaredNorm>, EngineError> {
+async fn squared_norms(
+    gradients: &[(usize, Tensor<2>)],
+    examples: usize,
+) -> Result<Vec<SquaredNorm>, EngineError> {
     let mut norms = vec![SquaredNorm::default(); examples];
-    let Some((_, any)) = gradients.first() else { return Ok(norms) };
+    let Some((_, any)) = gradients.first() else {
+        return Ok(norms);
+    };
     if !ops::is_gpu(&any.device()) {
         // The values are in host memory: sum them in f64.
         for (_, gradient) in gradients {
             let [_, length] = gradient.dims();
             let values = read(gradient.clone()).await?;
             for (norm, row) in norms.iter_mut().zip(values.chunks(length)) {
-                norm.exact += row.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
+                norm.exact += row
+                    .iter()
+                    .map(|&g| f64::from(g) * f64::from(g))
+                    .sum::<f64>();
                 norm.at_most = norm.exact;
             }
         }
@@ -173,6 +191,7 @@ pub async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, EngineE
         .into_data_async()
         .await
         .map_err(|error| EngineError::DeviceLost(format!("reading results failed: {error:?}")))?;
-    data.try_into_vec::<f32>()
-        .map_err(|error| EngineError::DeviceLost(format!("results came back in another type: {error:?}")))
+    data.try_into_vec::<f32>().map_err(|error| {
+        EngineError::DeviceLost(format!("results came back in another type: {error:?}"))
+    })
 }

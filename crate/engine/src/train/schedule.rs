@@ -19,9 +19,14 @@ mod tests {
 
     #[test]
     fn warms_up_linearly_then_falls_to_nearly_zero() {
-        let rates: Vec<f64> = (1..=100).map(|step| learning_rate(step, 100, 10, 1.0)).collect();
+        let rates: Vec<f64> = (1..=100)
+            .map(|step| learning_rate(step, 100, 10, 1.0))
+            .collect();
         assert!((rates[0] - 0.1).abs() < 1e-12 && (rates[9] - 1.0).abs() < 1e-12);
-        assert!((rates[10] - 1.0).abs() < 1e-12, "the cosine starts at the peak");
+        assert!(
+            (rates[10] - 1.0).abs() < 1e-12,
+            "the cosine starts at the peak"
+        );
         assert!(rates[10..].windows(2).all(|pair| pair[1] < pair[0]));
         assert!(rates[99] > 0.0 && rates[99] < 0.001);
     }

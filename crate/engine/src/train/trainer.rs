@@ -1,9 +1,9 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use vaultlab_formats::examples::Example;
-use vaultlab_privacy::session::PrivacyError;
 use vaultlab_privacy::ledger::{DatasetFingerprint, LedgerStore, RunId};
 use vaultlab_privacy::randomness::{Randomness, random_bytes};
+use vaultlab_privacy::session::PrivacyError;
 use vaultlab_privacy::session::{
     ClippedSum, PlainPlan, PlainSession, PrivacyPlan, PrivateSession, ReleasedGradient,
 };
@@ -12,7 +12,10 @@ use vaultlab_protocol::{
 };
 
 use super::checkpoint::CheckpointHeader;
-use super::{AdamW, AdamWState, Checkpoint, Clipping, GradientSum, gradient_sum, held_out_loss, learning_rate};
+use super::{
+    AdamW, AdamWState, Checkpoint, Clipping, GradientSum, gradient_sum, held_out_loss,
+    learning_rate,
+};
 use crate::EngineError;
 use crate::device::{DeviceHealth, MemoryMeter};
 use crate::host::{Control, Host, Wish};
@@ -88,7 +91,10 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
         let parameters = layout.initial_values(&mut rng);
         let optimizer = AdamWState::new(parameters.len());
         let run_id = RunId::random().map_err(PrivacyError::from)?;
-        Self::assemble(model, data, health, run, run_id, layout, parameters, optimizer, store).await
+        Self::assemble(
+            model, data, health, run, run_id, layout, parameters, optimizer, store,
+        )
+        .await
     }
 
     /// Goes on from a checkpoint.
@@ -103,15 +109,35 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
         store: S,
     ) -> Result<Self, EngineError> {
         checkpoint.check(&model.config, data.fingerprint)?;
-        let Checkpoint { header, parameters, optimizer } = checkpoint;
+        let Checkpoint {
+            header,
+            parameters,
+            optimizer,
+        } = checkpoint;
         let layout = LoraLayout::new(&model.config, &header.run.lora)?;
         if layout.parameters() != parameters.len() {
-            return Err(EngineError::Resume("the checkpoint's adapter does not fit its own settings".into()));
+            return Err(EngineError::Resume(
+                "the checkpoint's adapter does not fit its own settings".into(),
+            ));
         }
-        Self::assemble(model, data, health, header.run, header.run_id, layout, parameters, optimizer, store).await
+        Self::assemble(
+            model,
+            data,
+            health,
+            header.run,
+            header.run_id,
+            layout,
+            parameters,
+            optimizer,
+            store,
+        )
+        .await
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of the struct, for its two constructors")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of the struct, for its two constructors"
+    )]
     async fn assemble(
         model: &'a Decoder,
         data: &'a TrainingData,
@@ -124,7 +150,9 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
         store: S,
     ) -> Result<Self, EngineError> {
         check(&run, data)?;
-        let randomness = run.insecure_seed.map_or(Randomness::Secure, Randomness::InsecureSeed);
+        let randomness = run
+            .insecure_seed
+            .map_or(Randomness::Secure, Randomness::InsecureSeed);
         let rows = data.train.len() as u64;
         let expected_batch = u64::from(run.logical_batch);
         let done = optimizer.step;
@@ -139,11 +167,16 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
                     delta: privacy.delta,
                     budget_epsilon: privacy.budget_epsilon,
                 };
-                let session = PrivateSession::begin(plan, data.fingerprint, run_id, done, randomness, store);
+                let session =
+                    PrivateSession::begin(plan, data.fingerprint, run_id, done, randomness, store);
                 Session::Private(Box::new(session.await?))
             }
             None => {
-                let plan = PlainPlan { rows, expected_batch, steps: run.steps };
+                let plan = PlainPlan {
+                    rows,
+                    expected_batch,
+                    steps: run.steps,
+                };
                 Session::Plain(PlainSession::begin(plan, done, randomness)?)
             }
         };
@@ -171,7 +204,11 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
     ///
     /// # Errors
     /// A step that fails charges at most itself, and leaves the adapter of the last finished step.
-    pub async fn run<H: Host>(&mut self, host: &H, control: &Control) -> Result<TrainEnd, EngineError> {
+    pub async fn run<H: Host>(
+        &mut self,
+        host: &H,
+        control: &Control,
+    ) -> Result<TrainEnd, EngineError> {
         if self.optimizer.step == 0 {
             self.evaluate(host, control).await?;
         }
@@ -197,7 +234,8 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
             let now = host.now_ms();
             let mut report = self.report(&result, now - step_begun);
             let done = f64::from(self.optimizer.step - first);
-            report.eta_seconds = (now - begun) / done * f64::from(self.run.steps - self.optimizer.step) / 1e3;
+            report.eta_seconds =
+                (now - begun) / done * f64::from(self.run.steps - self.optimizer.step) / 1e3;
             host.emit(Event::Step(report));
             let due = |every: u32| every > 0 && self.optimizer.step.is_multiple_of(every);
             let (evaluate, keep) = (due(self.run.evaluate_every), due(self.run.checkpoint_every));
@@ -212,7 +250,11 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
     }
 
     /// Takes one step: sample, gradients, clip, sum, charge, noise, update.
-    async fn step<H: Host>(&mut self, host: &H, control: &Control) -> Result<StepResult, EngineError> {
+    async fn step<H: Host>(
+        &mut self,
+        host: &H,
+        control: &Control,
+    ) -> Result<StepResult, EngineError> {
         let step = self.optimizer.step + 1;
         let dropout = (self.run.lora.dropout > 0.0).then_some(Dropout {
             seed: self.dropout_key ^ step.wrapping_mul(0x9e37_79b1),
@@ -237,7 +279,9 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
             Session::Private(session) => {
                 let open = session.open_step()?;
                 let clip = open.clip_norm();
-                let mut gradient = gradients.sum(open.rows(), Clipping::To(clip), pause).await?;
+                let mut gradient = gradients
+                    .sum(open.rows(), Clipping::To(clip), pause)
+                    .await?;
                 // Whatever failed on the device meanwhile must not be charged and released.
                 health.check()?;
                 let signal = std::mem::take(&mut gradient.sum);
@@ -255,22 +299,41 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
             }
         };
         let rate = self.learning_rate(step);
-        let adamw = AdamW { weight_decay: self.run.weight_decay, ..AdamW::default() };
-        adamw.step(&mut self.parameters, released.values(), &mut self.optimizer, rate);
+        let adamw = AdamW {
+            weight_decay: self.run.weight_decay,
+            ..AdamW::default()
+        };
+        adamw.step(
+            &mut self.parameters,
+            released.values(),
+            &mut self.optimizer,
+            rate,
+        );
         Ok(StepResult { gradient, released })
     }
 
     fn learning_rate(&self, step: u32) -> f64 {
-        learning_rate(step, self.run.steps, self.run.warmup_steps, self.run.learning_rate)
+        learning_rate(
+            step,
+            self.run.steps,
+            self.run.warmup_steps,
+            self.run.learning_rate,
+        )
     }
 
     fn report(&mut self, result: &StepResult, step_ms: f64) -> StepReport {
         let StepResult { gradient, released } = result;
         let rows = gradient.norms.len();
-        let finite: Vec<f64> = gradient.norms.iter().copied().filter(|norm| norm.is_finite()).collect();
+        let finite: Vec<f64> = gradient
+            .norms
+            .iter()
+            .copied()
+            .filter(|norm| norm.is_finite())
+            .collect();
         let noise = released.expected_noise_norm();
         let clip = self.run.privacy.as_ref().map(|privacy| privacy.clip_norm);
-        let clipped = |clip: f64| finite.iter().filter(|&&norm| norm > clip).count() as f64 / rows as f64;
+        let clipped =
+            |clip: f64| finite.iter().filter(|&&norm| norm > clip).count() as f64 / rows as f64;
         StepReport {
             step: self.optimizer.step,
             steps: self.run.steps,
@@ -279,7 +342,8 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
             median_norm: median(finite.clone()),
             clipped_share: clip.filter(|_| rows > 0).map(clipped),
             non_finite: gradient.non_finite(),
-            noise_to_signal: (noise > 0.0 && gradient.signal_norm > 0.0).then(|| noise / gradient.signal_norm),
+            noise_to_signal: (noise > 0.0 && gradient.signal_norm > 0.0)
+                .then(|| noise / gradient.signal_norm),
             learning_rate: self.learning_rate(self.optimizer.step),
             epsilon: self.epsilon(),
             tokens_per_second: gradient.tokens as f64 / (step_ms / 1e3).max(1e-9),
@@ -307,7 +371,13 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
             host.breathe().await;
             control.check()
         };
-        let loss = held_out_loss(self.model, Some(&adapter), &examples, self.run.micro_batch as usize, pause);
+        let loss = held_out_loss(
+            self.model,
+            Some(&adapter),
+            &examples,
+            self.run.micro_batch as usize,
+            pause,
+        );
         match loss.await {
             Ok(Some(loss)) => host.emit(Event::Evaluation(EvaluationReport {
                 step: self.optimizer.step,
@@ -323,7 +393,9 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
 
     async fn keep<H: Host>(&self, host: &H) -> Result<(), EngineError> {
         host.save_checkpoint(self.checkpoint().to_bytes()?).await?;
-        host.emit(Event::CheckpointSaved { step: self.optimizer.step });
+        host.emit(Event::CheckpointSaved {
+            step: self.optimizer.step,
+        });
         Ok(())
     }
 
@@ -381,7 +453,11 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
             without_privacy: privacy.is_none(),
             privacy,
         };
-        TrainOutcome { layout: self.layout.clone(), parameters: self.parameters.clone(), report }
+        TrainOutcome {
+            layout: self.layout.clone(),
+            parameters: self.parameters.clone(),
+            report,
+        }
     }
 }
 
@@ -439,7 +515,11 @@ fn check(run: &RunSettings, data: &TrainingData) -> Result<(), EngineError> {
 }
 
 fn l2_norm(values: &[f32]) -> f64 {
-    values.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt()
+    values
+        .iter()
+        .map(|&value| f64::from(value) * f64::from(value))
+        .sum::<f64>()
+        .sqrt()
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {

@@ -42,15 +42,26 @@ pub async fn load_decoder(
     for spec in config.tensors() {
         tensors.entry(&spec.name)?.1.expect_shape(&spec.shape)?;
     }
-    let mut reader = Reader { tensors, format, device, done: 0, progress };
+    let mut reader = Reader {
+        tensors,
+        format,
+        device,
+        done: 0,
+        progress,
+    };
 
     let embedding = reader.table("model.embed_tokens.weight").await?;
     let mut ropes: HashMap<[u64; 2], RopeTables> = HashMap::new();
     let mut blocks = Vec::with_capacity(config.num_layers());
     for (layer, layer_config) in config.layers.iter().enumerate() {
         let rope = ropes
-            .entry([layer_config.rope.theta.to_bits(), layer_config.rope.linear_factor.to_bits()])
-            .or_insert_with(|| RopeTables::new(&layer_config.rope, config.head_dim, config.context, device))
+            .entry([
+                layer_config.rope.theta.to_bits(),
+                layer_config.rope.linear_factor.to_bits(),
+            ])
+            .or_insert_with(|| {
+                RopeTables::new(&layer_config.rope, config.head_dim, config.context, device)
+            })
             .clone();
         blocks.push(reader.block(config, layer, rope).await?);
     }
@@ -86,7 +97,11 @@ impl<'a> Tensors<'a> {
             Some(index) => index.files().into_iter().map(str::to_owned).collect(),
             None => vec![SINGLE.to_owned()],
         };
-        let mut tensors = Self { files, entries: HashMap::new(), bytes: 0 };
+        let mut tensors = Self {
+            files,
+            entries: HashMap::new(),
+            bytes: 0,
+        };
         for name in names {
             let source = files.get(&name)?;
             let header = read_header(source).await?;
@@ -96,7 +111,9 @@ impl<'a> Tensors<'a> {
             }
             tensors.bytes += header.file_len();
             for entry in header.tensors() {
-                tensors.entries.insert(entry.name.clone(), (name.clone(), entry.clone()));
+                tensors
+                    .entries
+                    .insert(entry.name.clone(), (name.clone(), entry.clone()));
             }
         }
         Ok(tensors)
@@ -104,7 +121,9 @@ impl<'a> Tensors<'a> {
 
     fn entry(&self, name: &str) -> Result<&(String, TensorEntry), EngineError> {
         self.entries.get(name).ok_or_else(|| {
-            EngineError::Model(format!("the checkpoint has no tensor {name}, which its config.json asks for"))
+            EngineError::Model(format!(
+                "the checkpoint has no tensor {name}, which its config.json asks for"
+            ))
         })
     }
 }
@@ -150,7 +169,9 @@ impl Reader<'_, '_> {
             let to = entry.range.end.min(from + CHUNK);
             let bytes = source.read(from..to).await?;
             if bytes.len() as u64 != to - from {
-                return Err(EngineError::Source(format!("{file} ended early, inside the tensor {name}")));
+                return Err(EngineError::Source(format!(
+                    "{file} ended early, inside the tensor {name}"
+                )));
             }
             values.clear();
             chunks.push(&bytes, &mut values);
@@ -163,7 +184,14 @@ impl Reader<'_, '_> {
     }
 
     async fn values(&mut self, name: &str) -> Result<(Vec<f32>, Vec<usize>), EngineError> {
-        let shape: Vec<usize> = self.tensors.entry(name)?.1.shape.iter().map(|&n| n as usize).collect();
+        let shape: Vec<usize> = self
+            .tensors
+            .entry(name)?
+            .1
+            .shape
+            .iter()
+            .map(|&n| n as usize)
+            .collect();
         let mut values = Vec::with_capacity(shape.iter().product());
         self.stream(name, |piece| {
             values.extend_from_slice(piece);
@@ -175,12 +203,18 @@ impl Reader<'_, '_> {
 
     async fn vector(&mut self, name: &str) -> Result<Tensor<1>, EngineError> {
         let (values, shape) = self.values(name).await?;
-        Ok(Tensor::from_data(TensorData::new(values, shape), self.device))
+        Ok(Tensor::from_data(
+            TensorData::new(values, shape),
+            self.device,
+        ))
     }
 
     async fn table(&mut self, name: &str) -> Result<Tensor<2>, EngineError> {
         let (values, shape) = self.values(name).await?;
-        Ok(Tensor::from_data(TensorData::new(values, shape), self.device))
+        Ok(Tensor::from_data(
+            TensorData::new(values, shape),
+            self.device,
+        ))
     }
 
     async fn matrix(&mut self, name: &str) -> Result<Matrix, EngineError> {
@@ -192,9 +226,11 @@ impl Reader<'_, '_> {
                 Ok(Matrix::from_f32(values, outputs, inputs, self.device))
             }
             WeightFormat::Nf4 => {
-                let bad = |e: vaultlab_formats::nf4::Nf4Error| EngineError::Model(format!("{name}: {e}"));
+                let bad =
+                    |e: vaultlab_formats::nf4::Nf4Error| EngineError::Model(format!("{name}: {e}"));
                 let mut quantizer = Nf4Quantizer::new(&[outputs, inputs]).map_err(bad)?;
-                self.stream(name, |piece| quantizer.push(piece).map_err(bad)).await?;
+                self.stream(name, |piece| quantizer.push(piece).map_err(bad))
+                    .await?;
                 let matrix = quantizer.finish().map_err(bad)?;
                 Ok(Matrix::from_nf4(&matrix, outputs, inputs, self.device))
             }
@@ -241,6 +277,11 @@ impl Reader<'_, '_> {
         let Ok(projections) = <[Matrix; 7]>::try_from(projections) else {
             unreachable!("a block has seven projections");
         };
-        Ok(Block { shape: BlockShape::new(config, layer), norms, projections, rope })
+        Ok(Block {
+            shape: BlockShape::new(config, layer),
+            norms,
+            projections,
+            rope,
+        })
     }
 }

@@ -78,6 +78,10 @@ impl ModelFiles {
 
     /// Names ending in `suffix`.
     pub fn ending_in(&self, suffix: &str) -> Vec<&str> {
-        self.files.keys().map(String::as_str).filter(|name| name.ends_with(suffix)).collect()
+        self.files
+            .keys()
+            .map(String::as_str)
+            .filter(|name| name.ends_with(suffix))
+            .collect()
     }
 }

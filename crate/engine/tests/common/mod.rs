@@ -6,10 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use vaultlab_engine::EngineError;
 use vaultlab_engine::device::{self, OpenDevice};
 use vaultlab_engine::host::Host;
 use vaultlab_engine::weights::{MemorySource, ModelFiles};
-use vaultlab_engine::EngineError;
 use vaultlab_formats::checkpoint::Header;
 use vaultlab_protocol::{DeviceChoice, Event, WeightFormat};
 
@@ -27,22 +27,35 @@ impl Golden {
     }
 
     pub fn f32(&self, name: &str) -> Vec<f32> {
-        self.header.read_f32(&self.bytes, name).unwrap_or_else(|e| panic!("{name}: {e}"))
+        self.header
+            .read_f32(&self.bytes, name)
+            .unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
     pub fn i64(&self, name: &str) -> Vec<i64> {
-        let bytes = self.header.bytes(&self.bytes, name).unwrap_or_else(|e| panic!("{name}: {e}"));
-        bytes.chunks(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes"))).collect()
+        let bytes = self
+            .header
+            .bytes(&self.bytes, name)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        bytes
+            .chunks(8)
+            .map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes")))
+            .collect()
     }
 
     pub fn shape(&self, name: &str) -> Vec<usize> {
-        let entry = self.header.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let entry = self
+            .header
+            .tensor(name)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
         entry.shape.iter().map(|&n| n as usize).collect()
     }
 }
 
 pub fn golden(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/golden")
+        .join(name);
     fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
@@ -52,7 +65,8 @@ pub fn devices() -> [&'static OpenDevice; 2] {
     DEVICES
         .get_or_init(|| {
             [DeviceChoice::Cpu, DeviceChoice::Gpu].map(|choice| {
-                pollster::block_on(device::open(choice)).expect("a Vulkan adapter is installed (mesa-vulkan-drivers)")
+                pollster::block_on(device::open(choice))
+                    .expect("a Vulkan adapter is installed (mesa-vulkan-drivers)")
             })
         })
         .each_ref()
@@ -75,11 +89,19 @@ impl Host for Silent {
 
 /// A golden model on a device. The golden models have the reference tokenizer, whose vocabulary is larger than
 /// some of theirs, so only the weights are loaded here.
-pub fn decoder(folder: &str, format: WeightFormat, open: &OpenDevice) -> vaultlab_engine::model::Decoder {
+pub fn decoder(
+    folder: &str,
+    format: WeightFormat,
+    open: &OpenDevice,
+) -> vaultlab_engine::model::Decoder {
     let mut files = ModelFiles::default();
-    files.insert("model.safetensors", Box::new(MemorySource(golden(&format!("{folder}/model.safetensors")))));
-    let config = vaultlab_formats::config::ModelConfig::parse(&golden(&format!("{folder}/config.json")))
-        .expect("the golden configuration is valid");
+    files.insert(
+        "model.safetensors",
+        Box::new(MemorySource(golden(&format!("{folder}/model.safetensors")))),
+    );
+    let config =
+        vaultlab_formats::config::ModelConfig::parse(&golden(&format!("{folder}/config.json")))
+            .expect("the golden configuration is valid");
     pollster::block_on(vaultlab_engine::weights::load_decoder(
         &files,
         &config,
@@ -93,7 +115,9 @@ pub fn decoder(folder: &str, format: WeightFormat, open: &OpenDevice) -> vaultla
 /// Largest difference over the reference's largest value (at least 1), and where it is.
 pub fn relative_error(found: &[f32], reference: &[f32]) -> f64 {
     assert_eq!(found.len(), reference.len(), "lengths differ");
-    let scale = reference.iter().fold(1.0f64, |a, &b| a.max(f64::from(b.abs())));
+    let scale = reference
+        .iter()
+        .fold(1.0f64, |a, &b| a.max(f64::from(b.abs())));
     found
         .iter()
         .zip(reference)
@@ -107,5 +131,8 @@ pub fn relative_error(found: &[f32], reference: &[f32]) -> f64 {
 
 pub fn assert_close(what: &str, found: &[f32], reference: &[f32], tolerance: f64) {
     let error = relative_error(found, reference);
-    assert!(error <= tolerance, "{what}: relative error {error:e} exceeds {tolerance:e}");
+    assert!(
+        error <= tolerance,
+        "{what}: relative error {error:e} exceeds {tolerance:e}"
+    );
 }

@@ -17,7 +17,8 @@ extern "C" {
     fn emit(this: &JsHost, reply: JsValue, bytes: Option<Vec<Uint8Array>>);
 
     #[wasm_bindgen(method, catch, js_name = loadLedger)]
-    pub(crate) async fn load_ledger(this: &JsHost, fingerprint: String) -> Result<JsValue, JsValue>;
+    pub(crate) async fn load_ledger(this: &JsHost, fingerprint: String)
+    -> Result<JsValue, JsValue>;
 
     #[wasm_bindgen(method, catch, js_name = saveLedger)]
     pub(crate) async fn save_ledger(
@@ -53,7 +54,10 @@ impl Host for RequestHost {
     }
 
     fn emit_files(&self, event: Event, files: Vec<Vec<u8>>) {
-        let bytes = files.iter().map(|file| Uint8Array::from(file.as_slice())).collect();
+        let bytes = files
+            .iter()
+            .map(|file| Uint8Array::from(file.as_slice()))
+            .collect();
         self.send(event, Some(bytes));
     }
 
@@ -66,9 +70,15 @@ impl Host for RequestHost {
     }
 
     async fn save_checkpoint(&self, bytes: Vec<u8>) -> Result<(), EngineError> {
-        let saved = self.host.save_checkpoint(Uint8Array::from(bytes.as_slice())).await;
+        let saved = self
+            .host
+            .save_checkpoint(Uint8Array::from(bytes.as_slice()))
+            .await;
         saved.map(drop).map_err(|error| {
-            EngineError::Source(format!("the checkpoint could not be kept: {}", message(&error)))
+            EngineError::Source(format!(
+                "the checkpoint could not be kept: {}",
+                message(&error)
+            ))
         })
     }
 }

@@ -30,19 +30,29 @@ impl Engine {
     pub fn new(host: JsHost) -> Self {
         console_error_panic_hook::set_once();
         let host = Rc::new(host);
-        Self { lab: Rc::new(Lab::new(JsLedgerStore::new(Rc::clone(&host)))), host }
+        Self {
+            lab: Rc::new(Lab::new(JsLedgerStore::new(Rc::clone(&host)))),
+            host,
+        }
     }
 
     /// Carries out a request whose files come beside it; resolves once `done` or `failed` was emitted.
     ///
     /// # Errors
     /// If the request is not one of the protocol's.
-    pub fn handle(&self, request: JsValue, files: Option<Vec<JsByteSource>>) -> Result<js_sys::Promise, JsError> {
+    pub fn handle(
+        &self,
+        request: JsValue,
+        files: Option<Vec<JsByteSource>>,
+    ) -> Result<js_sys::Promise, JsError> {
         let request: Request = serde_wasm_bindgen::from_value(request)?;
         let files = files
             .unwrap_or_default()
             .into_iter()
-            .map(|file| NamedSource { name: file.name(), source: Box::new(JsSource::new(file)) })
+            .map(|file| NamedSource {
+                name: file.name(),
+                source: Box::new(JsSource::new(file)),
+            })
             .collect();
         let (lab, host) = (Rc::clone(&self.lab), Rc::clone(&self.host));
         // The future owns all it needs: a borrow of `self` across an await would refuse the next call.

@@ -37,7 +37,10 @@ impl ByteSource for JsSource {
         self.0.size() as u64
     }
 
-    fn read(&self, range: Range<u64>) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, EngineError>> + '_>> {
+    fn read(
+        &self,
+        range: Range<u64>,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, EngineError>> + '_>> {
         Box::pin(async move {
             let name = self.0.name();
             let bytes = self.0.read(range.start as f64, range.end as f64).await;

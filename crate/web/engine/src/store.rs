@@ -21,8 +21,9 @@ impl LedgerStore for JsLedgerStore {
         let records = self.0.load_ledger(fingerprint.to_string()).await;
         let records = records.map_err(|error| StoreError::reading(message(&error)))?;
         // Anything but a list of bytes is an error: it must never look like an empty ledger.
-        let records: Array =
-            records.dyn_into().map_err(|_| StoreError::reading("the storage gave no list of records"))?;
+        let records: Array = records
+            .dyn_into()
+            .map_err(|_| StoreError::reading("the storage gave no list of records"))?;
         records
             .iter()
             .map(|record| match record.dyn_into::<Uint8Array>() {
@@ -38,7 +39,14 @@ impl LedgerStore for JsLedgerStore {
         session: &SessionId,
         record: &[u8],
     ) -> Result<(), StoreError> {
-        let saved = self.0.save_ledger(fingerprint.to_string(), session.to_string(), Uint8Array::from(record));
-        saved.await.map(drop).map_err(|error| StoreError::writing(message(&error)))
+        let saved = self.0.save_ledger(
+            fingerprint.to_string(),
+            session.to_string(),
+            Uint8Array::from(record),
+        );
+        saved
+            .await
+            .map(drop)
+            .map_err(|error| StoreError::writing(message(&error)))
     }
 }

@@ -7,7 +7,9 @@ use web_sys::{MessageChannel, WorkerGlobalScope};
 
 /// Returns after the messages that were waiting have been handled.
 pub(crate) async fn to_event_loop() {
-    let Ok(channel) = MessageChannel::new() else { return };
+    let Ok(channel) = MessageChannel::new() else {
+        return;
+    };
     let promise = Promise::new(&mut |resolve: Function, _reject: Function| {
         channel.port1().set_onmessage(Some(&resolve));
         // A failed post leaves nothing to wait for; resolving at once is all that can be done.
