@@ -29,22 +29,23 @@ export interface PlanForm {
   checkpointEvery: number;
 }
 
+/** The plan of the demo's story; www/models/demo/README.md says what it gives there. */
 export const DEFAULT_PLAN: PlanForm = {
   by: 'epsilon',
   targetEpsilon: 8,
   sigma: 1,
   delta: 1e-5,
-  logicalBatch: 64,
-  steps: 100,
-  clipNorm: 1,
-  learningRate: 5e-3,
+  logicalBatch: 32,
+  steps: 200,
+  clipNorm: 0.5,
+  learningRate: 1e-2,
   rank: 8,
   alpha: 16,
   dropout: 0,
   targets: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
-  microBatch: 8,
-  warmupSteps: 5,
-  weightDecay: 0,
+  microBatch: 16,
+  warmupSteps: 10,
+  weightDecay: 0.01,
   evaluateEvery: 10,
   checkpointEvery: 10,
 };
