@@ -167,25 +167,25 @@ pub struct Finetune {
     #[arg(long)]
     pub budget: Option<f64>,
     /// Clipping norm C.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 0.5)]
     pub clip: f64,
     /// Optimiser steps.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 200)]
     pub steps: u32,
-    /// Expected logical batch; a quarter of the rows unless given.
+    /// Expected logical batch; 32, or all rows if there are fewer, unless given.
     #[arg(long)]
     pub batch: Option<u32>,
     /// Rows computed at once.
     #[arg(long, default_value_t = 8)]
     pub micro_batch: u32,
     /// Peak learning rate.
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-2)]
     pub learning_rate: f64,
     /// Warm-up steps.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 10)]
     pub warmup: u32,
     /// Decoupled weight decay.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.01)]
     pub weight_decay: f64,
     /// LoRA rank.
     #[arg(long, default_value_t = 8)]

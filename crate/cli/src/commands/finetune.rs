@@ -123,7 +123,7 @@ async fn settings(
     store: &FileStore,
 ) -> Result<RunSettings, Failure> {
     let rows = data.train.len() as u32;
-    let logical_batch = args.batch.unwrap_or(rows.div_ceil(4));
+    let logical_batch = args.batch.unwrap_or(rows.min(32));
     if logical_batch == 0 || logical_batch > rows {
         let message = format!("the logical batch must have 1 to {rows} rows, not {logical_batch}");
         return Err(EngineError::Settings(message).into());
