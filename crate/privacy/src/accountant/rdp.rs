@@ -100,6 +100,11 @@ impl RdpCurve {
     pub fn epsilon(&self, delta: f64) -> f64 {
         epsilon_from_rdp(default_orders(), &self.values, delta)
     }
+
+    /// That bound, and the order it comes from.
+    pub(super) fn epsilon_and_order(&self, delta: f64) -> (f64, f64) {
+        best_bound(default_orders(), &self.values, delta)
+    }
 }
 
 /// RDP of one step at each order α > 1, add/remove adjacency; `q` in [0, 1], `sigma` > 0.
@@ -183,11 +188,20 @@ impl IntegerMoments {
 /// (<https://arxiv.org/abs/2004.00010>), Proposition 12, which is also Theorem 21 of Balle et al. 2020;
 /// the form Opacus uses. Negative bounds are reported as zero, and zero RDP as exactly zero.
 pub fn epsilon_from_rdp(orders: &[f64], rdp: &[f64], delta: f64) -> f64 {
+    best_bound(orders, rdp, delta).0
+}
+
+fn best_bound(orders: &[f64], rdp: &[f64], delta: f64) -> (f64, f64) {
+    let mut best = (f64::INFINITY, f64::INFINITY);
     if rdp.iter().all(|&value| value == 0.0) {
-        return 0.0;
+        return (0.0, f64::INFINITY);
     }
-    let bounds = orders.iter().zip(rdp).map(|(&alpha, &value)| {
-        value + ((alpha - 1.0) / alpha).ln() - (delta.ln() + alpha.ln()) / (alpha - 1.0)
-    });
-    bounds.fold(f64::INFINITY, f64::min).max(0.0)
+    for (&alpha, &value) in orders.iter().zip(rdp) {
+        let bound =
+            value + ((alpha - 1.0) / alpha).ln() - (delta.ln() + alpha.ln()) / (alpha - 1.0);
+        if bound < best.0 {
+            best = (bound, alpha);
+        }
+    }
+    (best.0.max(0.0), best.1)
 }
