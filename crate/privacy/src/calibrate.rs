@@ -28,52 +28,119 @@ pub fn noise_multiplier(
 ) -> Result<f64, AccountingError> {
     validate_target(target_epsilon)?;
     validate_delta(delta)?;
-    let fits = |sigma: f64| -> Result<bool, AccountingError> {
+    let trial = |sigma: f64| -> Result<Trial, AccountingError> {
         let step = RdpCurve::of_step(sampling_rate, sigma)?;
-        Ok(step.times(steps).epsilon(delta) <= target_epsilon)
+        let epsilon = step.times(steps).epsilon(delta);
+        Ok(Trial {
+            sigma,
+            fits: epsilon <= target_epsilon,
+            ln_excess: epsilon.ln() - target_epsilon.ln(),
+        })
     };
-    if fits(SMALLEST_NOISE)? {
+    let Some(mut bracket) = Bracket::around(&trial)? else {
         return Ok(SMALLEST_NOISE);
+    };
+    if !bracket.enough.fits {
+        return Err(AccountingError::Unreachable {
+            target: target_epsilon,
+            limit: LARGEST_NOISE,
+        });
     }
-    let (mut too_small, mut enough) = bracket(&fits, target_epsilon)?;
-    while enough / too_small > 1.0 + NOISE_TOLERANCE {
-        let middle = (too_small * enough).sqrt();
-        if fits(middle)? {
-            enough = middle;
-        } else {
-            too_small = middle;
-        }
+    while bracket.width() > NOISE_TOLERANCE {
+        bracket.replace(trial(bracket.inside())?);
     }
-    Ok(enough)
+    Ok(bracket.enough.sigma)
 }
 
-/// Doubles or halves from 1 until the target lies between a σ that is too small and one that is enough.
-fn bracket(
-    fits: &impl Fn(f64) -> Result<bool, AccountingError>,
-    target: f64,
-) -> Result<(f64, f64), AccountingError> {
-    let mut sigma = 1.0;
-    if fits(sigma)? {
-        while sigma > SMALLEST_NOISE {
-            let smaller = (sigma / 2.0).max(SMALLEST_NOISE);
-            if !fits(smaller)? {
-                return Ok((smaller, sigma));
+/// A noise multiplier tried.
+#[derive(Clone, Copy)]
+struct Trial {
+    sigma: f64,
+    /// True if ε is at most the target.
+    fits: bool,
+    /// ln(ε/target).
+    ln_excess: f64,
+}
+
+/// Two noise multipliers with the target between them.
+struct Bracket {
+    too_small: Trial,
+    enough: Trial,
+    /// How often in a row the same end was replaced: positive for `enough`, negative for `too_small`.
+    streak: i32,
+}
+
+impl Bracket {
+    /// Doubles or halves from 1. `None` if even the smallest σ is enough; if the largest is not, the
+    /// `enough` end does not fit.
+    fn around(
+        trial: &impl Fn(f64) -> Result<Trial, AccountingError>,
+    ) -> Result<Option<Self>, AccountingError> {
+        let mut here = trial(1.0)?;
+        let up = !here.fits;
+        loop {
+            let next = if up {
+                here.sigma * 2.0
+            } else {
+                here.sigma / 2.0
+            };
+            let next = trial(next.clamp(SMALLEST_NOISE, LARGEST_NOISE))?;
+            if up && (next.fits || next.sigma == LARGEST_NOISE) {
+                return Ok(Some(Self {
+                    too_small: here,
+                    enough: next,
+                    streak: 0,
+                }));
             }
-            sigma = smaller;
-        }
-        Ok((SMALLEST_NOISE, SMALLEST_NOISE))
-    } else {
-        while sigma < LARGEST_NOISE {
-            let larger = (sigma * 2.0).min(LARGEST_NOISE);
-            if fits(larger)? {
-                return Ok((sigma, larger));
+            if !up && !next.fits {
+                return Ok(Some(Self {
+                    too_small: next,
+                    enough: here,
+                    streak: 0,
+                }));
             }
-            sigma = larger;
+            if !up && next.sigma == SMALLEST_NOISE {
+                return Ok(None);
+            }
+            here = next;
         }
-        Err(AccountingError::Unreachable {
-            target,
-            limit: LARGEST_NOISE,
-        })
+    }
+
+    /// Width of the bracket in ln σ.
+    fn width(&self) -> f64 {
+        (self.enough.sigma / self.too_small.sigma).ln()
+    }
+
+    /// The next σ to try. ln ε is nearly linear in ln σ, so it is where the secant crosses the target, a
+    /// hair towards the end that was not replaced last, so that the bracket closes from both sides; or
+    /// the middle, when secants keep replacing the same end.
+    fn inside(&self) -> f64 {
+        let (low, high) = (self.too_small, self.enough);
+        let hair = NOISE_TOLERANCE / 4.0;
+        let share = low.ln_excess / (low.ln_excess - high.ln_excess);
+        let secant = self.width() * share - hair * f64::from(self.streak.signum());
+        let step = if secant.is_finite() && self.streak.abs() < 3 {
+            secant.clamp(hair, self.width() - hair)
+        } else {
+            self.width() / 2.0
+        };
+        low.sigma * step.exp()
+    }
+
+    /// Puts a trial from inside the bracket in place of one end.
+    fn replace(&mut self, trial: Trial) {
+        let run = if self.streak.abs() < 3 {
+            self.streak
+        } else {
+            0
+        };
+        if trial.fits {
+            self.enough = trial;
+            self.streak = run.max(0) + 1;
+        } else {
+            self.too_small = trial;
+            self.streak = run.min(0) - 1;
+        }
     }
 }
 

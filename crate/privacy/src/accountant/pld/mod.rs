@@ -6,7 +6,7 @@
 //!
 //! δ(ε) = E[(1 - e^{ε-L})₊], L the sum of all steps' losses.
 //!
-//! [`loss`] puts one step's losses on a grid so that no δ(ε) falls (connect-the-dots), and [`compose`]
+//! `loss` puts one step's losses on a grid so that no δ(ε) falls (connect-the-dots), and `compose`
 //! convolves by FFT. Both directions, a row removed and a row added, are composed separately, and the
 //! worse counts (Zhu, Dong, Wang 2022: each direction has a dominating pair that composes).
 
