@@ -161,7 +161,7 @@ onPage('refuses numbers that make no sense, and says which would', async ({ page
   assert.equal(await steps.getAttribute('aria-invalid'), 'true');
   await page.getByText('Needs a whole number from 1').waitFor();
   await steps.blur();
-  assert.equal(await steps.inputValue(), '100', 'the last good value is back');
+  assert.equal(await steps.inputValue(), '200', 'the last good value is back');
 });
 
 onPage('trains, stops by itself at the budget, and shows what ε does not cover', async ({ page }) => {

@@ -4,7 +4,7 @@ import type { SourceFile } from './wire';
 
 const ADDRESSES = import.meta.glob<string>(
   [
-    '../../models/demo/{config,generation_config,tokenizer,tokenizer_config,examples}.json',
+    '../../models/demo/{config,generation_config,tokenizer,tokenizer_config,examples,plan}.json',
     '../../models/demo/*.safetensors',
     '../../models/demo/private.{csv,jsonl}',
   ],
@@ -38,10 +38,40 @@ export async function sampleRows(): Promise<File> {
   return new File([await response.blob()], name);
 }
 
-/** Questions the demo model can answer. */
-export async function demoQuestions(): Promise<string[]> {
-  const url = address('examples.json');
-  if (url === null) return [];
+/** A question to try: a fact the model knows, the clinic's manner, or one row's secret. */
+export interface DemoQuestion {
+  kind: 'fact' | 'manner' | 'secret';
+  question: string;
+}
+
+/** Questions for the demo model. */
+export function demoQuestions(): Promise<DemoQuestion[]> {
+  return json<DemoQuestion[]>('examples.json', []);
+}
+
+/** The plan that the demo's story was measured with. */
+export interface DemoPlan {
+  held_out: number;
+  batch: number;
+  steps: number;
+  target_epsilon: number;
+  delta: number;
+  clip: number;
+  rank: number;
+  alpha: number;
+  learning_rate: number;
+  warmup: number;
+  weight_decay: number;
+}
+
+export function demoPlan(): Promise<DemoPlan | null> {
+  return json<DemoPlan | null>('plan.json', null);
+}
+
+/** A file of the demo, or `otherwise` where this build has none. */
+async function json<T>(name: string, otherwise: T): Promise<T> {
+  const url = address(name);
+  if (url === null) return otherwise;
   const response = await fetch(url);
-  return response.ok ? ((await response.json()) as string[]) : [];
+  return response.ok ? ((await response.json()) as T) : otherwise;
 }

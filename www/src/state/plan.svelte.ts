@@ -1,5 +1,6 @@
 // The plan of a run: what the visitor chooses, and what the accountant answers.
 
+import { demoPlan } from '../engine/demo';
 import { loraParameters } from '../engine/lora-size';
 import type { Planner } from '../privacy/planner';
 import type { PlanReply, PlanRequest, RunSettings, TracePoint } from '../protocol';
@@ -110,6 +111,27 @@ export class Plan {
   async restore(): Promise<void> {
     const kept = await keptSettings.load<Partial<PlanForm>>('plan').catch(() => null);
     if (kept) this.form = { ...this.form, ...kept };
+  }
+
+  /** Takes the plan over that the demo's story was measured with. */
+  async useDemo(): Promise<void> {
+    const demo = await demoPlan();
+    if (!demo) return;
+    Object.assign(this.form, {
+      by: 'epsilon',
+      targetEpsilon: demo.target_epsilon,
+      delta: demo.delta,
+      logicalBatch: demo.batch,
+      steps: demo.steps,
+      clipNorm: demo.clip,
+      learningRate: demo.learning_rate,
+      rank: demo.rank,
+      alpha: demo.alpha,
+      dropout: 0,
+      warmupSteps: demo.warmup,
+      weightDecay: demo.weight_decay,
+    } satisfies Partial<PlanForm>);
+    await this.keep();
   }
 
   async keep(): Promise<void> {

@@ -112,13 +112,12 @@ export class Training {
     try {
       await this.session.run('train', `Training ${name}`, command, (event) => this.#take(event), files);
     } finally {
-      this.active = false;
-      const { asked } = this;
-      this.asked = null;
       const refused = this.end === null && this.latest === null;
       if (refused) this.#bringBack();
       // A run that the budget ended before its first step has learnt nothing worth keeping.
-      else await this.#settle(asked === 'cancel' || (this.end === 'budgetSpent' && this.#stepsTaken === 0));
+      else await this.#settle(this.asked === 'cancel' || (this.end === 'budgetSpent' && this.#stepsTaken === 0));
+      this.asked = null;
+      this.active = false;
     }
   }
 
