@@ -112,7 +112,10 @@ proptest! {
     /// Any numbers at all: an answer that is a bound, or a typed error; never NaN, never a panic.
     #[test]
     fn nonsense_is_answered_or_refused(
-        q in any::<f64>(), sigma in any::<f64>(), steps in any::<u64>(), delta in any::<f64>(),
+        q in prop_oneof![any::<f64>(), 0.0..=1.0_f64, rates()],
+        sigma in prop_oneof![any::<f64>(), (-700.0_f64..700.0).prop_map(f64::exp)],
+        steps in any::<u64>(),
+        delta in prop_oneof![any::<f64>(), (-700.0_f64..0.0).prop_map(f64::exp)],
     ) {
         let phase = Phase { sampling_rate: q, noise_multiplier: sigma, steps };
         match epsilon(&[phase], delta) {
@@ -181,6 +184,15 @@ fn ends_of_the_range() {
         .unwrap(),
         0.0
     );
+    // So much noise that σ² overflows: ε is what rounding leaves, and nothing panics.
+    for (q, sigma) in [(1e-87, 9.4e306), (0.5, 1e200), (1.0, 1e200), (0.5, 1e7)] {
+        let drowned = Phase {
+            sampling_rate: q,
+            noise_multiplier: sigma,
+            steps: 100,
+        };
+        assert!(epsilon(&[drowned], 1e-5).unwrap() < 1e-2);
+    }
     for delta in [0.0, 1.0, -1e-5, f64::NAN, f64::INFINITY] {
         assert!(matches!(
             epsilon(&[phase], delta),

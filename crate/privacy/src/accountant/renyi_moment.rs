@@ -46,13 +46,16 @@ pub(super) struct RatioGrid {
 /// Below this noise multiplier the grid would be too fine to pay off; ε is in the hundreds there.
 const SMALLEST_GRID_SIGMA: f64 = 0.05;
 
+/// Above this noise multiplier A_α is 1 but for rounding, whatever q.
+const LARGEST_GRID_SIGMA: f64 = 1e6;
+
 /// Standard deviations kept beyond the integrand's outermost peaks; the rest is below e^-72 of it.
 const TAIL_SIGMAS: f64 = 12.0;
 
 impl RatioGrid {
-    /// Samples the ratio for orders up to `largest_alpha`; `None` if σ is too small for a grid.
+    /// Samples the ratio for orders up to `largest_alpha`; `None` if σ is too small or large for a grid.
     pub(super) fn new(q: f64, sigma: f64, largest_alpha: f64) -> Option<Self> {
-        if sigma < SMALLEST_GRID_SIGMA {
+        if !(SMALLEST_GRID_SIGMA..=LARGEST_GRID_SIGMA).contains(&sigma) {
             return None;
         }
         let variance = sigma * sigma;

@@ -83,6 +83,9 @@ fn of_direction(direction: Direction, phases: &[Phase], delta: f64, loose: f64, 
         .iter()
         .map(|phase| loss::width(direction, phase.sampling_rate, phase.noise_multiplier, tail))
         .fold(0.0, f64::max);
+    if !(widest > f64::MIN_POSITIVE && widest.is_finite()) {
+        return loose;
+    }
     // Splitting a loss between neighbours at distance h adds at most h²/4 to its variance, and so at
     // most tilt·steps·h²/8 to ε.
     let ideal = (8.0 * GRID_TOLERANCE * loose / (tilt * steps)).sqrt();
