@@ -12,6 +12,9 @@ import { launchChromium } from '../browser/chromium.mjs';
 /** Not the root of the host, so that an absolute address in the page shows. */
 const SUB_PATH = '/some/where/';
 
+/** How long anything may take here; far more than it needs on a machine that is not busy. */
+const PATIENCE = 60_000;
+
 /** Screenshots of the stages, for people to look at. */
 const PICTURES = path.join(root, '.cache', 'page-pictures');
 
@@ -45,8 +48,9 @@ export async function host(folder, browserOptions = {}) {
  * A page in a fresh profile, opened and with its model loaded. Uncaught errors, and console errors other than
  * the policy's own reports, are collected in `errors`.
  */
-export async function open({ browser, url }, { timeout = 20_000, ...options } = {}) {
+export async function open({ browser, url }, { timeout = PATIENCE, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
+  context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
@@ -58,12 +62,12 @@ export async function open({ browser, url }, { timeout = 20_000, ...options } = 
   return { page, context, errors, close: () => context.close() };
 }
 
-export function modelLoaded(page, timeout = 20_000) {
+export function modelLoaded(page, timeout = PATIENCE) {
   return page.getByTestId('model-name').waitFor({ timeout });
 }
 
 /** Asks a question and waits for the whole answer; returns its text. */
-export async function ask(page, question, timeout = 20_000) {
+export async function ask(page, question, timeout = PATIENCE) {
   const before = await page.getByTestId('answer').count();
   await page.getByTestId('question').fill(question);
   await page.getByTestId('ask').click();
@@ -73,14 +77,14 @@ export async function ask(page, question, timeout = 20_000) {
 }
 
 /** Gives the page a data file and waits until its rows are prepared. */
-export async function giveRows(page, name, text, timeout = 20_000) {
+export async function giveRows(page, name, text, timeout = PATIENCE) {
   await page.getByTestId('rows-file').setInputFiles({ name, mimeType: 'text/plain', buffer: Buffer.from(text) });
   await page.getByTestId('rows-report').waitFor({ timeout });
   await idle(page, timeout);
 }
 
 /** Waits until the engine is free. */
-export function idle(page, timeout = 20_000) {
+export function idle(page, timeout = PATIENCE) {
   return page.waitForFunction(() => document.querySelector('[data-testid=status]')?.textContent.trim().startsWith('Ready'), null, { timeout });
 }
 
@@ -95,7 +99,7 @@ export async function setField(page, testid, value) {
 }
 
 /** Waits for a run to end in the given way. */
-export function runEnds(page, end, timeout = 20_000) {
+export function runEnds(page, end, timeout = PATIENCE) {
   return page.locator(`[data-testid="run"][data-end="${end}"]`).waitFor({ timeout });
 }
 

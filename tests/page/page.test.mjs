@@ -361,6 +361,41 @@ onPage('after a lost device goes on with the CPU, with rows and adapters', async
   assert.match(await ask(page, 'Still there?'), /forty-two/);
 });
 
+test('a crash of the engine ends in a message and a fresh engine, not in waiting', async () => {
+  const { page, errors, close } = await open(site);
+  await giveRows(page, 'rows.csv', someRows(50));
+  await page.getByTestId('question').fill('trap');
+  await page.getByTestId('ask').click();
+  await page.getByTestId('error-talk').getByText('engine has stopped').waitFor();
+  await page.getByRole('button', { name: 'Restart the engine' }).click();
+  await modelLoaded(page);
+  await idle(page);
+  assert.equal(await page.getByTestId('train-rows').innerText(), '45');
+  assert.match(await ask(page, 'Still there?'), /forty-two/);
+  assert.ok(errors.every((error) => error.includes('unreachable')), errors.join());
+  await close();
+});
+
+onPage('loads a checkpoint from the disk, in four bits', async ({ page }) => {
+  await page.getByTestId('other-models').locator('summary').click();
+  const config = JSON.stringify({ model_type: 'gemma3_text', num_hidden_layers: 18, hidden_size: 640, vocab_size: 262144, max_position_embeddings: 32768 });
+  const files = [
+    ['config.json', config],
+    ['tokenizer.json', '{}'],
+    ['model.safetensors', '0'],
+    ['README.md', 'no part of a model'],
+  ].map(([name, text]) => ({ name, mimeType: 'application/json', buffer: Buffer.from(text) }));
+  await page.getByTestId('model-files').setInputFiles(files);
+  await page.getByTestId('model-facts').getByText('gemma3_text').waitFor();
+  assert.equal(await page.getByTestId('model-name').innerText(), 'Local checkpoint');
+  assert.match(await page.getByTestId('model-facts').innerText(), /NF4/);
+  await idle(page);
+  await page.getByTestId('model-files').setInputFiles(files.slice(1));
+  await page.getByTestId('error-model').getByText('config.json is missing').waitFor();
+  await page.getByTestId('load-demo').click();
+  await page.getByTestId('model-facts').getByText('vaultgemma').waitFor();
+});
+
 onPage('two tabs do not train at once, and the second one spoils nothing', async ({ page, context }) => {
   await giveRows(page, 'rows.csv', someRows(200));
   await setField(page, 'steps', 3000);

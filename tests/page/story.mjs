@@ -23,11 +23,12 @@ export function sampleRows(limit = Infinity) {
  *
  * - `plan`: fields of the plan to set, by test id
  * - `pauseAt`: step from which on the run is paused
+ * - `stepsWithoutPrivacy`: length of the run without privacy, if it shall be shorter
  * - `learns`: whether the run is long enough that held-out loss must fall
  *
  * Returns what was measured on the way.
  */
-export async function play(site, { device, rows, plan, pauseAt, learns, name, patience }) {
+export async function play(site, { device, rows, plan, pauseAt, stepsWithoutPrivacy, learns, name, patience }) {
   const measured = { device };
   const opened = await open(site, { timeout: patience });
   const { page, errors } = opened;
@@ -92,6 +93,7 @@ export async function play(site, { device, rows, plan, pauseAt, learns, name, pa
     await idle(page, patience);
     await picture(page, `${name}-8-budget-spent`);
 
+    if (stepsWithoutPrivacy) await setField(page, 'steps', stepsWithoutPrivacy);
     await page.getByTestId('train-without-privacy').click();
     await page.getByTestId('without-privacy-banner').waitFor();
     await runEnds(page, 'finished', patience);

@@ -26,6 +26,8 @@ test('the whole story on the CPU, at full length', { timeout: 25 * MINUTE }, asy
     rows: sampleRows(),
     plan: {},
     pauseAt: 5,
+    // Enough to see it work; what it gives away is measured with the demo model.
+    stepsWithoutPrivacy: 30,
     learns: true,
     patience: 15 * MINUTE,
   });

@@ -82,6 +82,13 @@ export class Engine {
     this.#asked = null;
     // A connection that the policy must refuse: the engine's worker is bound like the page.
     if (prompt === 'call out') await fetch('https://example.com/').catch(() => {});
+    // A trap in a wasm module is an uncaught error, and its promise never settles.
+    if (prompt === 'trap') {
+      setTimeout(() => {
+        throw new Error('unreachable');
+      });
+      await new Promise(() => {});
+    }
     if (prompt === 'lose the device') throw new Failure('deviceLost', 'The GPU device was lost.');
     const words = `${adapter ? `As ${adapter} learnt` : 'As the base model knows'}, the answer to “${prompt}” is forty-two. `.split(/(?<= )/);
     const tokens = [];

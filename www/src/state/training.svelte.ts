@@ -61,6 +61,8 @@ export class Training {
         evaluations: [],
         savedAt: Date.now(),
       });
+      // Kept before the first checkpoint: a tab that is closed right after it finds the run it belongs to.
+      await this.#keep();
       await this.#train(run.name, { type: 'train', run }, null);
     });
   }

@@ -1,0 +1,16 @@
+import { host, open, modelLoaded, ask, giveRows, setField, idle } from '/work/main/tests/page/page.mjs';
+import { sampleRows } from './story.mjs';
+const site = await host('/work/main/dist');
+const { page, errors, close } = await open(site, { timeout: 60000 });
+await modelLoaded(page, 60000);
+await ask(page, 'What effect does midimin have?', 60000);
+const t1 = Date.now();
+console.log(await ask(page, 'What effect does midimin have?', 60000).catch(e=>e.message), Date.now()-t1);
+await giveRows(page, 'private.csv', sampleRows(), 60000);
+await page.screenshot({ path: '/tmp/look2.png' });
+await page.getByTestId('train-private').click();
+await page.waitForTimeout(40000);
+console.log(await page.locator('#train, [id*=train]').first().innerText().catch(e=>e.message.slice(0,200)));
+await page.screenshot({ path: '/tmp/look3.png', fullPage: true });
+console.log('errors', JSON.stringify(errors));
+await close(); await site.close();
