@@ -108,10 +108,15 @@ export function picturesFolder() {
   return PICTURES;
 }
 
-/** A screenshot of the whole page. */
-export async function picture(page, name) {
-  await page.evaluate(() => window.scrollTo(0, 0));
-  await page.screenshot({ path: path.join(picturesFolder(), `${name}.png`), fullPage: true });
+/** A screenshot of the whole page, or of one of its sections. */
+export async function picture(page, name, section = null) {
+  const file = path.join(picturesFolder(), `${name}.png`);
+  // The header sticks to the window and would lie across the picture.
+  const pinned = (position) => page.evaluate((value) => (document.querySelector('header').style.position = value), position);
+  await pinned('static');
+  if (section) await page.getByTestId(`section-${section}`).screenshot({ path: file });
+  else await page.screenshot({ path: file, fullPage: true });
+  await pinned('');
 }
 
 /** CSV of made-up rows. */

@@ -36,29 +36,29 @@ export async function play(site, { device, rows, plan, pauseAt, stepsWithoutPriv
     if ((await page.getByTestId('device-kind').innerText()).toLowerCase() !== device) await choose(page, device, patience);
     measured.adapter = await page.getByTestId('device-name').innerText();
     measured.reason = await page.getByTestId('device-reason').innerText();
-    await picture(page, `${name}-1-loaded`);
+    await picture(page, `${name}-1-loaded`, 'model');
 
     const asked = Date.now();
     const before = await ask(page, QUESTION, patience);
     measured.firstAnswerMs = Date.now() - asked;
     assert.ok(before.length > 0, 'the base model answers');
     assert.equal(await ask(page, QUESTION, patience), before, 'greedy answers repeat');
-    await picture(page, `${name}-2-talk`);
+    await picture(page, `${name}-2-talk`, 'talk');
 
     await giveRows(page, 'private.csv', rows, patience);
-    await picture(page, `${name}-3-rows`);
+    await picture(page, `${name}-3-rows`, 'data');
 
     for (const [field, value] of Object.entries(plan)) await setField(page, field, value);
     const steps = Number(await page.getByTestId('steps').inputValue());
     const target = Number(await page.getByTestId('target-epsilon').inputValue());
     assert.ok(Number(await page.getByTestId('plan-epsilon').innerText()) <= target + 0.01);
     measured.sigma = Number(await page.getByTestId('plan-sigma').innerText());
-    await picture(page, `${name}-4-plan`);
+    await picture(page, `${name}-4-plan`, 'plan');
 
     await watchEpsilon(page);
     await page.getByTestId('train-private').click();
     await reached(page, pauseAt, patience);
-    await picture(page, `${name}-5-training`);
+    await picture(page, `${name}-5-training`, 'train');
     await page.getByTestId('pause').click();
     await runEnds(page, 'paused', patience);
     await idle(page, patience);
@@ -82,7 +82,7 @@ export async function play(site, { device, rows, plan, pauseAt, stepsWithoutPriv
     assert.ok(Math.max(...trace) <= target, `ε was never above ${target}: ${Math.max(...trace)}`);
     measured.epsilon = Math.max(...trace);
     measured.private = await readings(page);
-    await picture(page, `${name}-7-trained`);
+    await picture(page, `${name}-7-trained`, 'train');
 
     // The budget of these rows is spent: another run like this one must not take all its steps.
     await page.getByTestId('train-private').click();
@@ -91,7 +91,7 @@ export async function play(site, { device, rows, plan, pauseAt, stepsWithoutPriv
       page.locator('[data-testid=error-train][data-code=budgetSpent]').waitFor({ timeout: patience }),
     ]);
     await idle(page, patience);
-    await picture(page, `${name}-8-budget-spent`);
+    await picture(page, `${name}-8-budget-spent`, 'train');
 
     if (stepsWithoutPrivacy) await setField(page, 'steps', stepsWithoutPrivacy);
     await page.getByTestId('train-without-privacy').click();
@@ -100,7 +100,7 @@ export async function play(site, { device, rows, plan, pauseAt, stepsWithoutPriv
     await idle(page, patience);
     measured.withoutPrivacy = await readings(page);
     assert.equal(await page.getByTestId('epsilon-spent').count(), 0, 'no ε is shown for a run without privacy');
-    await picture(page, `${name}-9-without-privacy`);
+    await picture(page, `${name}-9-without-privacy`, 'train');
 
     await page.getByTestId('compare-question').fill(QUESTION);
     await page.getByTestId('compare').click();
@@ -108,7 +108,7 @@ export async function play(site, { device, rows, plan, pauseAt, stepsWithoutPriv
     const answers = await page.getByTestId('compare-answer-text').allInnerTexts();
     assert.equal(answers[0].trim(), before, 'the base model is as it was');
     measured.answers = answers.map((answer) => answer.trim());
-    await picture(page, `${name}-10-compared`);
+    await picture(page, `${name}-10-compared`, 'compare');
 
     const archive = await exported(page, 'private');
     checkArchive(archive, measured);
@@ -119,7 +119,8 @@ export async function play(site, { device, rows, plan, pauseAt, stepsWithoutPriv
     await idle(page, patience);
     await page.getByTestId('talk-adapter').selectOption('private');
     assert.equal(await ask(page, QUESTION, patience), measured.answers[1], 'the adapter answers the same after export and import');
-    await picture(page, `${name}-11-imported`);
+    await picture(page, `${name}-11-imported`, 'talk');
+    await picture(page, `${name}-12-whole`);
 
     if (learns) {
       const { first, last } = measured.private;

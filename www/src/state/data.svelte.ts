@@ -23,6 +23,9 @@ export class Data {
   /** True while a change of the settings waits to be applied. */
   stale = $state(false);
 
+  /** Run after rows were prepared: their ledger depends on what they are. */
+  readonly afterRows: (() => Promise<void>)[] = [];
+
   #file: Blob | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -56,6 +59,7 @@ export class Data {
     await this.session.run('data', 'Preparing rows', { type: 'prepareRows', settings }, (event) => {
       if (event.type === 'rows') this.rows = event;
     });
+    for (const step of this.afterRows) await step();
   }
 
   /** Applies changed settings soon, once for a burst of changes. */

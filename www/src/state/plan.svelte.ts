@@ -106,7 +106,9 @@ export class Plan {
   constructor(
     readonly session: Session,
     readonly data: Data,
-  ) {}
+  ) {
+    data.afterRows.push(() => data.readLedger(this.form.delta));
+  }
 
   async restore(): Promise<void> {
     const kept = await keptSettings.load<Partial<PlanForm>>('plan').catch(() => null);

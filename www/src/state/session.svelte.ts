@@ -91,17 +91,23 @@ export class Session {
   }
 
   async loadModel(choice: ModelChoice): Promise<void> {
+    const before = this.model;
     this.model = null;
-    this.shape = null;
-    await this.run(
-      'model',
-      `Loading ${choice.name}`,
-      { type: 'loadModel', name: choice.name, weights: choice.weights },
-      (event) => {
-        if (event.type === 'model') this.model = event;
-      },
-      choice.files,
-    );
+    try {
+      await this.run(
+        'model',
+        `Loading ${choice.name}`,
+        { type: 'loadModel', name: choice.name, weights: choice.weights },
+        (event) => {
+          if (event.type === 'model') this.model = event;
+        },
+        choice.files,
+      );
+    } catch (failure) {
+      // The engine keeps what it had until a new model is whole.
+      this.model = before;
+      throw failure;
+    }
     this.#chosen = choice;
     if (choice.name === DEMO_NAME) await keptSettings.save('weights', choice.weights).catch(() => {});
     this.shape = await readShape(choice.files).catch(() => null);
