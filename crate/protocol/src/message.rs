@@ -6,7 +6,11 @@ use crate::*;
 /// What a front end asks of the engine. One job (load, generate, train, evaluate) runs at a time;
 /// `Pause`, `Stop` and `Cancel` act on the running one.
 #[derive(Clone, Debug, Serialize, Deserialize, TS)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Command {
     /// Pick and open a device. Answer: [`Event::Device`].
     OpenDevice {
@@ -93,7 +97,11 @@ pub struct Request {
 
 /// What the engine reports.
 #[derive(Clone, Debug, Serialize, Deserialize, TS)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Event {
     /// A device is open.
     Device(DeviceReport),
