@@ -114,6 +114,8 @@ export async function picture(page, name, section = null) {
   // The header sticks to the window and would lie across the picture.
   const pinned = (position) => page.evaluate((value) => (document.querySelector('header').style.position = value), position);
   await pinned('static');
+  // Charts take their size a moment after they appear.
+  await page.waitForTimeout(200);
   if (section) await page.getByTestId(`section-${section}`).screenshot({ path: file });
   else await page.screenshot({ path: file, fullPage: true });
   await pinned('');
