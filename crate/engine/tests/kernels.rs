@@ -422,16 +422,22 @@ fn dropout_drops_the_same_entries_everywhere_and_keeps_the_mean() {
     let count = 20_000;
     let masks = devices().map(|open| {
         let ones = tensor(&vec![1.0; count], &open.device);
-        let once = values(ops::dropout(ones.clone(), 42, 0.3));
+        let once = values(ops::dropout(ones.clone(), &[42, 9], 5, 0.3));
         assert_eq!(
             once,
-            values(ops::dropout(ones.clone(), 42, 0.3)),
+            values(ops::dropout(ones.clone(), &[42, 9], 5, 0.3)),
             "the mask follows from the seed"
         );
         assert_ne!(
             once,
-            values(ops::dropout(ones, 43, 0.3)),
+            values(ops::dropout(ones.clone(), &[43, 9], 5, 0.3)),
             "another seed, another mask"
+        );
+        let other = values(ops::dropout(ones, &[43, 9], 5, 0.3));
+        assert_eq!(
+            once[count / 2..],
+            other[count / 2..],
+            "an example's mask does not depend on its neighbour"
         );
         once
     });
@@ -452,7 +458,7 @@ fn dropouts_gradient_has_its_mask() {
         let x = tensor(&random(501, 22), &open.device)
             .autodiff()
             .require_grad();
-        let y = ops::dropout(x.clone(), 7, 0.5);
+        let y = ops::dropout(x.clone(), &[7], 0, 0.5);
         let grads = y.clone().sum().backward();
         let gradient = values(x.grad(&grads).expect("a gradient"));
         for (y, g) in values(y.without_autodiff()).iter().zip(&gradient) {

@@ -16,12 +16,16 @@ struct Report {
     checks: Vec<Check>,
 }
 
-/// Runs every check on `device` ("gpu" or "cpu"); `load(name)` gives a golden file's bytes.
+/// Runs the checks on `device` ("gpu" or "cpu") for the families named; `load(name)` gives a golden file's bytes.
 ///
 /// # Errors
 /// If a file cannot be loaded, the device cannot be opened, or the engine fails.
 #[wasm_bindgen(js_name = runParity)]
-pub async fn run_parity(device: String, load: Function) -> Result<JsValue, JsError> {
+pub async fn run_parity(
+    device: String,
+    families: Vec<String>,
+    load: Function,
+) -> Result<JsValue, JsError> {
     console_error_panic_hook::set_once();
     let choice = if device == "cpu" {
         DeviceChoice::Cpu
@@ -41,7 +45,8 @@ pub async fn run_parity(device: String, load: Function) -> Result<JsValue, JsErr
         );
     }
     let open = device::open(choice).await?;
-    let checks = run(&GoldenFiles(files), &open).await?;
+    let families: Vec<&str> = families.iter().map(String::as_str).collect();
+    let checks = run(&GoldenFiles(files), &families, &open).await?;
     let report = Report {
         device: open.report,
         checks,

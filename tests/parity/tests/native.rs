@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use vaultlab_engine::device;
-use vaultlab_parity::{GoldenFiles, file_names, run};
+use vaultlab_parity::{FAMILIES, GoldenFiles, file_names, run};
 use vaultlab_protocol::DeviceChoice;
 
 fn check(choice: DeviceChoice) {
@@ -17,7 +17,7 @@ fn check(choice: DeviceChoice) {
     let files: HashMap<String, Vec<u8>> = file_names().into_iter().map(read).collect();
     let (open, checks) = pollster::block_on(async {
         let open = device::open(choice).await.expect("the device opens");
-        let checks = run(&GoldenFiles(files), &open)
+        let checks = run(&GoldenFiles(files), &FAMILIES, &open)
             .await
             .expect("the engine runs");
         (open, checks)

@@ -104,12 +104,26 @@ pub(crate) fn gather_rows(table: CubeTensor, ids: CubeTensor, scale: f32) -> Cub
     y
 }
 
-/// Inverted dropout with a mask that is a function of (seed, index); the same call is its own backward pass.
-pub(crate) fn dropout(x: CubeTensor, seed: u32, threshold: u32, scale: f32) -> CubeTensor {
-    let x = contiguous(x);
+/// Inverted dropout of x, whose mask is a function of (example's seed, salt, index within the example); the same call
+/// is its own backward pass. seeds i32 `[examples]`; x divides evenly among them.
+pub(crate) fn dropout(
+    x: CubeTensor,
+    seeds: CubeTensor,
+    salt: u32,
+    threshold: u32,
+    scale: f32,
+) -> CubeTensor {
+    let (x, seeds) = (contiguous(x), contiguous(seeds));
     let y = empty(&x, x.shape());
     let count = elements(&x);
-    let params = [count as u32, seed, threshold, scale.to_bits()];
-    dispatch(dropout_kernel(), groups(count), &[&x, &y], &params);
+    let per_example = count / elements(&seeds);
+    let params = [
+        count as u32,
+        per_example as u32,
+        salt,
+        threshold,
+        scale.to_bits(),
+    ];
+    dispatch(dropout_kernel(), groups(count), &[&x, &seeds, &y], &params);
     y
 }

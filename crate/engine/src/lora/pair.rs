@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 
 use crate::ops;
@@ -23,7 +25,7 @@ impl LoraPair {
             "one adapter group, or one per example"
         );
         let x = match dropout {
-            Some(dropout) => ops::dropout(x, dropout.seed, dropout.probability),
+            Some(dropout) => dropout.apply(x),
             None => x,
         };
         ops::lora(
@@ -50,38 +52,46 @@ pub struct DeviceAdapter {
     pub blocks: Vec<BlockLora>,
 }
 
-/// Dropout of one forward pass. The mask follows from the seed, so a recomputed block drops the same entries.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Dropout on the adapter's input. Masks follow from the seeds, so a recomputed block drops the same entries, and an
+/// example's mask does not depend on which others share its batch.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
-    /// Seed of the mask.
-    pub seed: u32,
-    /// Share of entries dropped.
-    pub probability: f32,
+    seeds: Arc<[u32]>,
+    salt: u32,
+    probability: f32,
 }
 
 impl Dropout {
-    /// The dropout of one block of the pass.
-    pub fn of_block(self, block: usize) -> Self {
-        self.derived(0x9e37_79b9, block)
+    /// Dropout of a batch, one seed per example.
+    pub fn new(seeds: impl Into<Arc<[u32]>>, probability: f32) -> Self {
+        Self {
+            seeds: seeds.into(),
+            salt: 0,
+            probability,
+        }
+    }
+
+    /// The dropout of one block.
+    #[must_use]
+    pub fn of_block(&self, block: usize) -> Self {
+        self.salted(0x9e37_79b9, block)
     }
 
     /// The dropout of one projection of the block.
-    pub fn of_projection(self, projection: usize) -> Self {
-        self.derived(0x85eb_ca6b, projection)
+    #[must_use]
+    pub fn of_projection(&self, projection: usize) -> Self {
+        self.salted(0x85eb_ca6b, projection)
     }
 
-    fn derived(self, factor: u32, index: usize) -> Self {
-        let seed = (self.seed ^ (index as u32 + 1).wrapping_mul(factor)).wrapping_mul(0xc2b2_ae35);
+    fn salted(&self, factor: u32, index: usize) -> Self {
+        let salt = (self.salt ^ (index as u32 + 1).wrapping_mul(factor)).wrapping_mul(0xc2b2_ae35);
         Self {
-            seed: seed ^ (seed >> 15),
-            ..self
+            salt: salt ^ (salt >> 15),
+            ..self.clone()
         }
     }
-}
 
-impl Dropout {
-    /// The dropout of one micro-batch of a step.
-    pub fn of_micro_batch(self, index: usize) -> Self {
-        self.derived(0x27d4_eb2f, index)
+    fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+        ops::dropout(x, &self.seeds, self.salt, self.probability)
     }
 }

@@ -198,7 +198,10 @@ impl Block {
         let Some(pair) = context.lora.and_then(|lora| lora.pairs[index].as_ref()) else {
             return base;
         };
-        let dropout = context.dropout.map(|dropout| dropout.of_projection(index));
+        let dropout = context
+            .dropout
+            .as_ref()
+            .map(|dropout| dropout.of_projection(index));
         base + pair.forward(x, batch, dropout)
     }
 }

@@ -58,8 +58,13 @@ pub trait DifferentiableOps: Backend {
         scale: f32,
     ) -> FloatTensor<Self>;
     /// See [`super::dropout`].
-    fn op_dropout(x: FloatTensor<Self>, seed: u32, threshold: u32, scale: f32)
-    -> FloatTensor<Self>;
+    fn op_dropout(
+        x: FloatTensor<Self>,
+        seeds: IntTensor<Self>,
+        salt: u32,
+        threshold: u32,
+        scale: f32,
+    ) -> FloatTensor<Self>;
 }
 
 /// Operations outside differentiation.
@@ -200,8 +205,14 @@ impl DifferentiableOps for CubeBackend {
         kernels::matmul(u, WeightSource::F32(b), LINEAR, [g, m, out, r], scale)
     }
 
-    fn op_dropout(x: CubeTensor, seed: u32, threshold: u32, scale: f32) -> CubeTensor {
-        kernels::dropout(x, seed, threshold, scale)
+    fn op_dropout(
+        x: CubeTensor,
+        seeds: CubeTensor,
+        salt: u32,
+        threshold: u32,
+        scale: f32,
+    ) -> CubeTensor {
+        kernels::dropout(x, seeds, salt, threshold, scale)
     }
 }
 
@@ -510,27 +521,27 @@ impl<C: CheckpointStrategy> DifferentiableOps for Autodiff<CubeBackend, C> {
 
     fn op_dropout(
         x: FloatTensor<Grad<C>>,
-        seed: u32,
+        seeds: IntTensor<Grad<C>>,
+        salt: u32,
         threshold: u32,
         scale: f32,
     ) -> FloatTensor<Grad<C>> {
+        type Saved = (CubeTensor, u32, u32, f32);
         backward_step!(
             Step,
             1,
-            (u32, u32, f32),
-            |(seed, threshold, scale), g, parents, grads| {
+            Saved,
+            |(seeds, salt, threshold, scale), g, parents, grads| {
                 if let [Some(parent)] = parents {
-                    grads.register::<CubeBackend>(
-                        parent.id,
-                        kernels::dropout(g, seed, threshold, scale),
-                    );
+                    let dx = kernels::dropout(g, seeds, salt, threshold, scale);
+                    grads.register::<CubeBackend>(parent.id, dx);
                 }
             }
         );
         let prep = Step.prepare::<C>([x.node()]).compute_bound().stateful();
-        let y = kernels::dropout(x.into_primitive(), seed, threshold, scale);
+        let y = kernels::dropout(x.into_primitive(), seeds.clone(), salt, threshold, scale);
         match prep {
-            OpsKind::Tracked(prep) => prep.finish((seed, threshold, scale), y),
+            OpsKind::Tracked(prep) => prep.finish((seeds, salt, threshold, scale), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }

@@ -7,7 +7,7 @@ mod gpu;
 mod portable;
 
 use burn::backend::{Dispatch, DispatchDevice};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 pub use crate::kernels::AttentionShape;
 use gpu::{DifferentiableOps, PlainOps};
@@ -116,23 +116,29 @@ pub fn lora(x: Tensor<3>, a: Tensor<3>, b: Tensor<3>, scale: f32) -> Tensor<3> {
     }
 }
 
-/// Inverted dropout with probability `p`; the mask is a function of (seed, index), so that recomputing a block
-/// drops the same entries.
-pub fn dropout<const D: usize>(x: Tensor<D>, seed: u32, p: f32) -> Tensor<D> {
+/// Inverted dropout with probability `p` of x, which divides evenly among the examples that `seeds` belong to.
+///
+/// An example's mask is a function of (its seed, salt, index within it): recomputing a block drops the same entries,
+/// and the examples beside it change nothing, as per-example gradients require.
+pub fn dropout<const D: usize>(x: Tensor<D>, seeds: &[u32], salt: u32, p: f32) -> Tensor<D> {
     if p <= 0.0 {
         return x;
     }
     let threshold = ((1.0 - f64::from(p)) * f64::from(u32::MAX)) as u32;
     let scale = 1.0 / (1.0 - p);
     if is_gpu(&x.device()) {
+        let device = x.device().without_autodiff();
+        let seeds: Vec<i32> = seeds.iter().map(|seed| seed.cast_signed()).collect();
+        let seeds = Tensor::<1, Int>::from_data(TensorData::from(seeds.as_slice()), &device);
         Tensor::from_dispatch(Dispatch::op_dropout(
             x.into_dispatch(),
-            seed,
+            seeds.into_dispatch(),
+            salt,
             threshold,
             scale,
         ))
     } else {
-        portable::dropout(x, seed, threshold, scale)
+        portable::dropout(x, seeds, salt, threshold, scale)
     }
 }
 
@@ -209,7 +215,7 @@ fn product(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     if is_gpu(&a.device()) {
         Tensor::from_dispatch(Dispatch::op_matmul(a.into_dispatch(), b.into_dispatch()))
     } else {
-        a.matmul(b)
+        portable::matmul(a, b)
     }
 }
 

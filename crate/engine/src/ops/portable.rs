@@ -1,9 +1,40 @@
 //! The portable definitions, in burn tensor operations: what runs on the CPU device, differentiated by burn itself,
 //! and the reference the kernels' values and hand-written gradients are tested against.
 
+use burn::backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
 use burn::tensor::{Bool, Int, Tensor, TensorData, activation::softmax};
 
 use crate::kernels::AttentionShape;
+
+/// Matrix multiplication for the CPU backend alone. `Tensor::matmul` reaches every backend, and would bring burn's
+/// own GPU matmul kernels into the page, a third of the module, for nothing.
+#[backend_extension(Flex, Autodiff)]
+pub trait CpuOps: Backend {
+    /// a `[.., m, k]` times b `[.., k, n]`.
+    fn op_cpu_matmul(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+impl CpuOps for Flex {
+    fn op_cpu_matmul(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(a, b)
+    }
+}
+
+impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
+    fn op_cpu_matmul(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(a, b)
+    }
+}
+
+/// a `[.., m, k]` times b `[.., k, n]`, on the CPU device.
+pub(super) fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::op_cpu_matmul(
+        a.into_dispatch(),
+        b.into_dispatch(),
+    ))
+}
 
 pub(super) fn rms_norm<const D: usize>(x: Tensor<D>, w: Tensor<1>, eps: f32) -> Tensor<D> {
     let mean = (x.clone() * x.clone()).mean_dim(D - 1);
@@ -69,7 +100,7 @@ pub(super) fn attention(
         .reshape([batch, kv_heads, group * time, dim]);
     let k = k.narrow(1, 0, filled).swap_dims(1, 2);
     let v = v.narrow(1, 0, filled).swap_dims(1, 2);
-    let mut scores = q.matmul(k.swap_dims(2, 3)) * shape.scale;
+    let mut scores = matmul(q, k.swap_dims(2, 3)) * shape.scale;
     if shape.soft_cap > 0.0 {
         scores = (scores / shape.soft_cap).tanh() * shape.soft_cap;
     }
@@ -80,8 +111,7 @@ pub(super) fn attention(
         .reshape([batch, kv_heads, group, time, filled])
         .mask_fill(mask, -3.4e38)
         .reshape([batch, kv_heads, group * time, filled]);
-    softmax(scores, 3)
-        .matmul(v)
+    matmul(softmax(scores, 3), v)
         .reshape([batch, kv_heads, group, time, dim])
         .permute([0, 3, 1, 2, 4])
         .reshape([batch, time, heads, dim])
@@ -94,11 +124,11 @@ pub(super) fn gelu_gate<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tenso
 }
 
 pub(super) fn linear(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
-    x.matmul(w.transpose())
+    matmul(x, w.transpose())
 }
 
 pub(super) fn lora(x: Tensor<3>, a: Tensor<3>, b: Tensor<3>, scale: f32) -> Tensor<3> {
-    x.matmul(a.swap_dims(1, 2)).matmul(b.swap_dims(1, 2)) * scale
+    matmul(matmul(x, a.swap_dims(1, 2)), b.swap_dims(1, 2)) * scale
 }
 
 /// The kernel's hash (PCG), so that both devices drop the same entries.
@@ -110,20 +140,18 @@ fn pcg(v: u32) -> u32 {
 
 pub(super) fn dropout<const D: usize>(
     x: Tensor<D>,
-    seed: u32,
+    seeds: &[u32],
+    salt: u32,
     threshold: u32,
     scale: f32,
 ) -> Tensor<D> {
     let shape = x.shape();
-    let seed = pcg(seed);
-    let mask: Vec<f32> = (0..shape.num_elements() as u32)
-        .map(|i| {
-            if pcg(i ^ seed) < threshold {
-                scale
-            } else {
-                0.0
-            }
-        })
+    let per_example = shape.num_elements() / seeds.len();
+    let mask: Vec<f32> = seeds
+        .iter()
+        .map(|seed| pcg(seed ^ salt))
+        .flat_map(|seed| (0..per_example as u32).map(move |i| pcg(i ^ seed) < threshold))
+        .map(|keep| if keep { scale } else { 0.0 })
         .collect();
     let device = x.device().without_autodiff();
     x * Tensor::<D>::from_data(TensorData::new(mask, shape), &device)

@@ -43,7 +43,7 @@ pub fn backward(
     layout: &LoraLayout,
     adapter: &DeviceAdapter,
     batch: &MicroBatch,
-    dropout: Option<Dropout>,
+    dropout: Option<&Dropout>,
 ) -> BackwardPass {
     let device = model.device();
     let block_dropout = |index| dropout.map(|dropout| dropout.of_block(index));

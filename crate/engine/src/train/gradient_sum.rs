@@ -55,7 +55,7 @@ pub async fn gradient_sum<P: AsyncFnMut() -> Result<(), EngineError>>(
     examples: &[&Example],
     micro_batch: usize,
     clipping: Clipping,
-    dropout: Option<Dropout>,
+    dropout: Option<&RowDropout<'_>>,
     memory: &mut MemoryMeter,
     mut pause: P,
 ) -> Result<GradientSum, EngineError> {
@@ -68,11 +68,11 @@ pub async fn gradient_sum<P: AsyncFnMut() -> Result<(), EngineError>>(
     let mut losses = vec![0.0; examples.len()];
     let mut norms = vec![0.0; examples.len()];
     let adapter = layout.upload_groups(parameters, micro_batch, &device);
-    for (index, chunk) in order.chunks(micro_batch).enumerate() {
+    for chunk in order.chunks(micro_batch) {
         let rows: Vec<&Example> = chunk.iter().map(|&i| examples[i]).collect();
         let batch = MicroBatch::new(&rows, micro_batch, model.config.pad.unwrap_or(0));
-        let dropout = dropout.map(|dropout| dropout.of_micro_batch(index));
-        let pass = backward(model, layout, &adapter, &batch, dropout);
+        let dropout = dropout.map(|dropout| dropout.of_rows(chunk, micro_batch));
+        let pass = backward(model, layout, &adapter, &batch, dropout.as_ref());
         memory.sample(&device);
 
         let squares = squared_norms(&pass.gradients, micro_batch).await?;
@@ -108,6 +108,24 @@ pub async fn gradient_sum<P: AsyncFnMut() -> Result<(), EngineError>>(
             .sum(),
         signal_norm: 0.0,
     })
+}
+
+/// Dropout of a logical batch: each example's mask follows from the seed given for it.
+#[derive(Clone, Copy, Debug)]
+pub struct RowDropout<'a> {
+    /// One seed per example of the batch.
+    pub seeds: &'a [u32],
+    /// Share of entries dropped.
+    pub probability: f32,
+}
+
+impl RowDropout<'_> {
+    /// The dropout of some examples, padded with masked rows to `rows`.
+    fn of_rows(&self, examples: &[usize], rows: usize) -> Dropout {
+        let mut seeds: Vec<u32> = examples.iter().map(|&i| self.seeds[i]).collect();
+        seeds.resize(rows, 0);
+        Dropout::new(seeds, self.probability)
+    }
 }
 
 impl Clipping {

@@ -12,6 +12,6 @@ pub use adamw::{AdamW, AdamWState};
 pub use backprop::{BackwardPass, backward};
 pub use checkpoint::Checkpoint;
 pub use evaluate::held_out_loss;
-pub use gradient_sum::{Clipping, GradientSum, gradient_sum, read};
+pub use gradient_sum::{Clipping, GradientSum, RowDropout, gradient_sum, read};
 pub use schedule::learning_rate;
 pub use trainer::{TrainOutcome, Trainer, TrainingData};

@@ -13,13 +13,13 @@ use vaultlab_protocol::{
 
 use super::checkpoint::CheckpointHeader;
 use super::{
-    AdamW, AdamWState, Checkpoint, Clipping, GradientSum, gradient_sum, held_out_loss,
+    AdamW, AdamWState, Checkpoint, Clipping, GradientSum, RowDropout, gradient_sum, held_out_loss,
     learning_rate,
 };
 use crate::EngineError;
 use crate::device::{DeviceHealth, MemoryMeter};
 use crate::host::{Control, Host, Wish};
-use crate::lora::{Dropout, LoraLayout};
+use crate::lora::LoraLayout;
 use crate::model::Decoder;
 
 /// Rows ready to train on.
@@ -256,10 +256,6 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
         control: &Control,
     ) -> Result<StepResult, EngineError> {
         let step = self.optimizer.step + 1;
-        let dropout = (self.run.lora.dropout > 0.0).then_some(Dropout {
-            seed: self.dropout_key ^ step.wrapping_mul(0x9e37_79b1),
-            probability: self.run.lora.dropout,
-        });
         let health = &self.health;
         let mut gradients = Gradients {
             model: self.model,
@@ -267,7 +263,8 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
             layout: &self.layout,
             parameters: &self.parameters,
             micro_batch: self.run.micro_batch as usize,
-            dropout,
+            dropout: self.run.lora.dropout,
+            dropout_key: self.dropout_key ^ step.wrapping_mul(0x9e37_79b1),
             memory: &mut self.memory,
         };
         let pause = async || {
@@ -468,7 +465,8 @@ struct Gradients<'s> {
     layout: &'s LoraLayout,
     parameters: &'s [f32],
     micro_batch: usize,
-    dropout: Option<Dropout>,
+    dropout: f32,
+    dropout_key: u32,
     memory: &'s mut MemoryMeter,
 }
 
@@ -480,6 +478,15 @@ impl Gradients<'_> {
         pause: P,
     ) -> Result<GradientSum, EngineError> {
         let examples: Vec<&Example> = rows.iter().map(|&row| &self.data.train[row]).collect();
+        // Keyed by the row's own index, so that its mask does not depend on the other rows drawn.
+        let seeds: Vec<u32> = rows
+            .iter()
+            .map(|&row| (self.dropout_key ^ row as u32).wrapping_mul(0x27d4_eb2f))
+            .collect();
+        let dropout = (self.dropout > 0.0).then_some(RowDropout {
+            seeds: &seeds,
+            probability: self.dropout,
+        });
         gradient_sum(
             self.model,
             self.layout,
@@ -487,7 +494,7 @@ impl Gradients<'_> {
             &examples,
             self.micro_batch,
             clipping,
-            self.dropout,
+            dropout.as_ref(),
             self.memory,
             pause,
         )
