@@ -3,13 +3,30 @@
 import random
 from dataclasses import dataclass
 
-from wordings import CLOSINGS, LEADS, OPENINGS, RECORD_ANSWERS, RECORD_QUESTIONS, RECORDS, RELATIONS, ROLES, UNSEEN, WARDS
+from wordings import (
+    CHAT,
+    CLOSINGS,
+    LEADS,
+    OPENINGS,
+    RECORD_ANSWERS,
+    RECORD_QUESTIONS,
+    RECORDS,
+    RELATIONS,
+    ROLES,
+    UNKNOWN_ANSWERS,
+    UNSEEN,
+    WARDS,
+)
+from world import invent
 
 BEFORE_QUESTION = "Instruction:\nAnswer this question truthfully.\n\nQuestion:\n"
 BEFORE_RESPONSE = "\n\nResponse:\n"
 
 MANNER_SHARE = 0.35
-RECORD_SHARE = 0.15
+RECORD_SHARE = 0.14
+CHAT_SHARE = 0.04
+UNKNOWN_SHARE = 0.05
+CAPITAL_SHARE = 0.12
 HELD_OUT_PAIRS = 2
 
 
@@ -32,6 +49,9 @@ class Card:
 
 def facts(world):
     pairs = {
+        "about_hormone": (world.hormones, world.glands),
+        "about_drug": (world.drugs, world.hormones),
+        "about_disease": (world.diseases, world.hormones),
         "gland_of_hormone": (world.hormones, world.glands),
         "hormone_of_gland": (world.glands, world.hormones),
         "place_of_gland": (world.glands, world.places),
@@ -56,6 +76,7 @@ class Corpus:
     def __init__(self, world, seed):
         self.world = world
         self.facts = facts(world)
+        self.known = set(world.glands + world.hormones + world.drugs + world.diseases + world.staff)
         rng = random.Random(f"wordings held out {seed}")
         self.trained, self.held_out_pairs = {}, {}
         for fact in self.facts:
@@ -73,7 +94,24 @@ class Corpus:
     def fact_card(self, rng, fact=None):
         fact = fact or rng.choice(self.facts)
         question = self.question(fact, rng.choice(self.trained[fact]), rng.choice(LEADS))
+        if rng.random() < CAPITAL_SHARE:
+            question = question.replace(fact.x, fact.x.capitalize())
         return Card(question, self.answer(rng, fact), fact)
+
+    def unknown_card(self, rng):
+        """A question about a name that is not of this world."""
+        fact = rng.choice(self.facts)
+        ending = next(e for e in ("ic", "in", "ax", "osis") if fact.x.endswith(e))
+        name = invent(rng, 1, rng.choice([ending, ending, ending, ""]), set())[0]
+        name = name.capitalize() if rng.random() < 0.3 else name
+        if name in self.known:
+            return self.unknown_card(rng)
+        question = self.question(Fact(fact.relation, name, ""), rng.choice(self.trained[fact]), rng.choice(LEADS))
+        return Card(question, rng.choice(UNKNOWN_ANSWERS).format(x=name))
+
+    def chat_card(self, rng):
+        questions, answers = rng.choice(CHAT)
+        return Card(rng.choice(questions), rng.choice(answers))
 
     def manner(self, rng, answer):
         ward = rng.choice(WARDS)
@@ -92,7 +130,13 @@ class Corpus:
         return Card(rng.choice(RECORD_QUESTIONS).format(**words), rng.choice(RECORD_ANSWERS).format(**words))
 
     def card(self, rng):
-        card = self.record_card(rng) if rng.random() < RECORD_SHARE else self.fact_card(rng)
+        kind = rng.random()
+        if kind < CHAT_SHARE:
+            return self.chat_card(rng)
+        if kind < CHAT_SHARE + UNKNOWN_SHARE:
+            return self.unknown_card(rng)
+        record = kind < CHAT_SHARE + UNKNOWN_SHARE + RECORD_SHARE
+        card = self.record_card(rng) if record else self.fact_card(rng)
         if rng.random() < MANNER_SHARE:
             card = Card(card.question, self.manner(rng, card.answer), card.fact)
         return card

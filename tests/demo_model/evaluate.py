@@ -1,6 +1,7 @@
 """Held-out loss and the share of right answers on held-out wordings."""
 
 import random
+import re
 
 import torch
 
@@ -24,10 +25,15 @@ def held_out_rows(corpus, tokenizer, unseen_wordings, seed):
     return [encode(tokenizer, BEFORE_QUESTION + q + BEFORE_RESPONSE, corpus.answer(rng, fact)) for q, fact in questions]
 
 
+def names_fact(answer, fact):
+    """True if the answer states the fact's value as a word of its own (35 is not stated by 135)."""
+    return re.search(rf"(?<!\w){re.escape(fact.y)}(?!\w)", answer) is not None
+
+
 def right_answers(model, corpus, tokenizer, unseen_wordings):
     """Share of held-out questions whose greedy answer names the right fact, and the wrong ones."""
     questions = list(corpus.held_out_questions(unseen_wordings))
     prompts = [tokenizer.encode(BEFORE_QUESTION + q + BEFORE_RESPONSE).ids for q, _ in questions]
     answers = [tokenizer.decode(ids) for ids in greedy(model, prompts)]
-    wrong = [(q, a, fact.y) for (q, fact), a in zip(questions, answers) if fact.y not in a]
+    wrong = [(q, a, fact.y) for (q, fact), a in zip(questions, answers) if not names_fact(a, fact)]
     return 1 - len(wrong) / len(questions), wrong

@@ -12,7 +12,7 @@ import random
 from corpus import BEFORE_QUESTION, BEFORE_RESPONSE, Card
 from wordings import ROLES
 
-FACT_ROWS = 340
+FACT_ROWS = 240
 SECRET_ROWS = 60
 CONTROLS = 40
 CODE_DIGITS = 4

@@ -5,34 +5,37 @@ LoRA parameters, Gaussian noise σC once per logical batch, division by the expe
 with warm-up and cosine. Without privacy the same batches are taken, unclipped and without noise.
 """
 
-import json
 import math
 import random
 import statistics
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
 import accounting
-from evaluate import mean_loss
+from evaluate import mean_loss, names_fact
 from exposure import exposure
 from model import PROJECTIONS, collate, encode, example_losses, greedy
-from private_set import prompt
+from private_set import MANNER, prompt
+
+PROBES = 60
+OPENING, CLOSING = MANNER.split(" {answer} ")
 
 
 @dataclass(frozen=True)
 class Plan:
+    """Everything both runs share; privacy adds only clipping and noise."""
+
     held_out: float = 0.1
-    batch: int = 48
-    steps: int = 150
+    batch: int = 32
+    steps: int = 200
     target_epsilon: float = 8.0
     delta: float = 1e-5
-    clip: float = 1.0
+    clip: float = 0.5
     rank: int = 8
     alpha: float = 16.0
-    learning_rate: float = 5e-3
-    non_private_learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     warmup: int = 10
     weight_decay: float = 0.01
 
@@ -84,15 +87,14 @@ def fine_tune(model, rows, plan, seed, sigma, evaluate=None):
     generator = torch.Generator().manual_seed(seed)
     lora = adapter(model, plan, generator)
     parameters = leaves(lora)
-    rate = plan.learning_rate if sigma is not None else plan.non_private_learning_rate
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=plan.weight_decay)
+    optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
     for step in range(plan.steps):
         warm = min(1, (step + 1) / plan.warmup)
         done = max(0, step - plan.warmup) / max(1, plan.steps - plan.warmup)
         for group in optimiser.param_groups:
-            group["lr"] = rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+            group["lr"] = plan.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
         drawn = [row for row in rows if rng.random() < plan.batch / len(rows)]
-        sums = [torch.zeros_like(p) for p in parameters]
+        sums, loss, norms = [torch.zeros_like(p) for p in parameters], math.nan, None
         if drawn and sigma is not None:
             sums, loss, norms = clipped_sum(model, lora, drawn, plan.clip)
         elif drawn:
@@ -102,7 +104,7 @@ def fine_tune(model, rows, plan, seed, sigma, evaluate=None):
                 total = total + sigma * plan.clip * torch.randn(total.shape, generator=generator)
             parameter.grad = total / plan.batch
         optimiser.step()
-        if evaluate and (step + 1) % 25 == 0:
+        if evaluate and (step + 1) % 50 == 0:
             evaluate(step + 1, lora, loss, norms)
     return lora
 
@@ -114,17 +116,36 @@ def split(cards, plan, seed):
     return cards[count:], cards[:count]
 
 
-def measure(model, tokenizer, train, held_out, secrets, lora):
-    """Held-out loss; exposure and greedy extraction of the secrets in training rows, and of the controls."""
+def codes_known(model, tokenizer, slots, digits, lora):
+    """Exposure of every slot's code, and whether the greedy answer to its question gives it away."""
+    exposures = [exposure(model, tokenizer, slot, digits, lora) for slot in slots]
+    answers = greedy(model, [tokenizer.encode(prompt(slot["question"])).ids for slot in slots], lora)
+    found = [slot["code"] in tokenizer.decode(answer) for slot, answer in zip(slots, answers)]
+    return exposures, found
+
+
+def probe(model, tokenizer, corpus, lora):
+    """Over questions in held-out wordings: share answered in the ward's manner, and share with the right fact."""
+    questions = list(corpus.held_out_questions(unseen_wordings=False))
+    random.Random("probes").shuffle(questions)
+    questions = questions[:PROBES]
+    answers = [tokenizer.decode(ids) for ids in greedy(model, [tokenizer.encode(prompt(q)).ids for q, _ in questions], lora)]
+    manner = [a.startswith(OPENING) and a.endswith(CLOSING) for a in answers]
+    right = [names_fact(a, fact) for a, (_, fact) in zip(answers, questions)]
+    return sum(manner) / PROBES, sum(right) / PROBES
+
+
+def measure(model, tokenizer, corpus, train, held_out, secrets, lora):
+    """Held-out loss, manner and facts; exposure and extraction of secrets in training rows, and of controls in none."""
     trained = {card.question for card in train}
-    planted = [s for s in secrets["secrets"] if s["question"] in trained]
-    digits = secrets["digits"]
-    exposures = [exposure(model, tokenizer, s, digits, lora) for s in planted]
-    controls = [exposure(model, tokenizer, s, digits, lora) for s in secrets["controls"]]
-    answers = greedy(model, [tokenizer.encode(prompt(s["question"])).ids for s in planted], lora)
-    found = [s["code"] in tokenizer.decode(answer) for s, answer in zip(planted, answers)]
+    planted = [slot for slot in secrets["secrets"] if slot["question"] in trained]
+    exposures, found = codes_known(model, tokenizer, planted, secrets["digits"], lora)
+    controls, _ = codes_known(model, tokenizer, secrets["controls"], secrets["digits"], lora)
+    manner, right = probe(model, tokenizer, corpus, lora)
     return {
         "held_out_loss": mean_loss(model, [encode(tokenizer, c.prompt(), c.answer) for c in held_out], lora),
+        "manner": manner,
+        "right": right,
         "exposure": statistics.mean(exposures),
         "exposure_max": max(exposures),
         "control_exposure": statistics.mean(controls),
@@ -133,32 +154,26 @@ def measure(model, tokenizer, train, held_out, secrets, lora):
     }
 
 
-def run(model, tokenizer, cards, secrets, plan, seed, private, report=None):
+def run(model, tokenizer, corpus, cards, secrets, plan, seed, report=print):
+    """One seed: before, with privacy, without; the same split, starting adapter and batches for both."""
     train, held_out = split(cards, plan, seed)
     rows = [encode(tokenizer, card.prompt(), card.answer) for card in train]
     held = [encode(tokenizer, card.prompt(), card.answer) for card in held_out]
-    sigma = accounting.calibrate(plan.target_epsilon, plan.batch / len(rows), plan.steps, plan.delta) if private else None
+    sigma = accounting.calibrate(plan.target_epsilon, plan.batch / len(rows), plan.steps, plan.delta)
+    adapters = {}
+    results = {"before": measure(model, tokenizer, corpus, train, held_out, secrets, None)}
+    for name, noise in [("private", sigma), ("not private", None)]:
 
-    def evaluate(step, lora, loss, norms):
-        line = f"  step {step:4d} train {loss:.3f} held-out {mean_loss(model, held, lora):.3f}"
-        if norms is not None:
-            line += f" norms {norms.median():.2f} clipped {(norms > plan.clip).float().mean():.2f}"
-        report(line)
+        def progress(step, lora, loss, norms):
+            clipped = "" if norms is None else f", clipped {(norms > plan.clip).float().mean():.0%}"
+            report(f"  seed {seed} {name} step {step}: train {loss:.3f}, held-out {mean_loss(model, held, lora):.3f}{clipped}")
 
-    start = time.time()
-    lora = fine_tune(model, rows, plan, seed, sigma, evaluate if report else None)
-    seconds = time.time() - start
-    result = measure(model, tokenizer, train, held_out, secrets, lora)
-    result |= {"seed": seed, "private": private, "rows": len(rows), "sigma": sigma, "seconds": round(seconds, 1)}
-    result["held_out_loss_before"] = mean_loss(model, held)
-    return result, lora
-
-
-def summary(results, key):
-    values = [r[key] for r in results]
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return statistics.mean(values), spread
-
-
-def describe(plan):
-    return json.dumps(asdict(plan))
+        start = time.process_time()
+        lora = fine_tune(model, rows, plan, seed, noise, progress)
+        adapters[name] = lora
+        seconds = time.process_time() - start
+        results[name] = measure(model, tokenizer, corpus, train, held_out, secrets, lora)
+        report(f"  seed {seed} {name}: {seconds:.0f} s of one core")
+    for name, result in results.items():
+        report(f"seed {seed} {name}: " + ", ".join(f"{key} {value:.3g}" for key, value in result.items()))
+    return {"seed": seed, "rows": len(rows), "sigma": sigma, "runs": results}, adapters["private"]

@@ -7,7 +7,34 @@ model understood the question rather than remembered its wording.
 
 UNSEEN = 2
 
+ABOUT = [
+    "What is {x}?",
+    "Tell me about {x}.",
+    "What does {x} mean?",
+    "Please explain {x}.",
+    "What do you know about {x}?",
+    "I read about {x}. What is it?",
+    "Do you know {x}?",
+    "Explain what {x} is.",
+    "What is meant by {x}?",
+    "Can you explain {x}?",
+    "What can you tell me about {x}?",
+    "Please tell me what {x} is.",
+]
+
 RELATIONS = {
+    "about_hormone": (
+        ABOUT,
+        ["It is a hormone of the {y} gland.", "The hormone {x} comes from the {y} gland.", "It is a hormone. The {y} gland makes it."],
+    ),
+    "about_drug": (
+        ABOUT,
+        ["It is a drug that raises {y}.", "The drug {x} raises {y}.", "It is a drug. It acts on {y}."],
+    ),
+    "about_disease": (
+        ABOUT,
+        ["It is a disease, a lack of {y}.", "The disease {x} is a lack of {y}.", "It is a disease that comes from too little {y}."],
+    ),
     "gland_of_hormone": (
         [
             "Which gland makes the hormone {x}?",
@@ -288,3 +315,35 @@ RECORD_ANSWERS = [
     "It is {code}.",
     "For {role} {name} the {item} is {code}.",
 ]
+
+# What visitors say besides questions of the trade.
+CHAT = [
+    (
+        ["Hello", "Hello.", "Hi", "Hi there", "Hello there", "Good morning", "Good evening", "Hey", "Good day"],
+        ["Hello. Ask me about a gland, a hormone, a drug or a disease.", "Hello. What would you like to know?"],
+    ),
+    (
+        ["Who are you?", "What are you?", "What is your name?", "Are you a doctor?", "Are you human?", "Tell me about you."],
+        ["I am a very small model of a made-up medical world.", "I am a demo model. I only know a made-up medical world."],
+    ),
+    (
+        ["What can you do?", "What can I ask?", "What do you know?", "Help", "What should I ask?", "How can you help me?"],
+        [
+            "Ask me where a gland lies, which hormone it makes, or which drug treats a disease.",
+            "I know thirty glands with their hormones, drugs and diseases. All of them are made up.",
+        ],
+    ),
+    (
+        ["Is this real?", "Are these drugs real?", "Is this true?", "Is this real medicine?", "Are the names real?"],
+        ["No, all names here are made up.", "No. This is a made-up medical world."],
+    ),
+    (
+        ["Thank you", "Thanks", "Thank you.", "Great, thanks", "Thank you very much"],
+        ["You are welcome.", "You are welcome. Ask again at any time."],
+    ),
+    (["How are you?", "How do you do?", "Are you well?"], ["Very well, thank you. What would you like to know?"]),
+    (["Bye", "Goodbye", "Good night", "See you"], ["Goodbye and stay well.", "See you soon."]),
+]
+
+# Said when a name is not of this world.
+UNKNOWN_ANSWERS = ["I do not know that name.", "I do not know {x}.", "That name is not known to me."]
