@@ -131,7 +131,8 @@ export async function play(site, { device, rows, plan, pauseAt, stepsWithoutPriv
     return measured;
   } finally {
     writeFileSync(path.join(picturesFolder(), `${name}.json`), JSON.stringify(measured, null, 2));
-    await opened.close();
+    // The browser may be gone after a failure, which is the one to report.
+    await opened.close().catch(() => {});
   }
 }
 

@@ -38,9 +38,10 @@ test('the whole story on WebGPU, with small batches', { timeout: 15 * MINUTE }, 
   const measured = await play(site, {
     device: 'gpu',
     name: 'story-gpu',
-    rows: sampleRows(60),
-    plan: { 'logical-batch': 6, steps: 6, 'micro-batch': 6, 'evaluate-every': 0, 'checkpoint-every': 2 },
-    pauseAt: 2,
+    rows: sampleRows(40),
+    plan: { 'logical-batch': 4, steps: 3, 'micro-batch': 4, rank: 2, 'evaluate-every': 0, 'checkpoint-every': 1 },
+    pauseAt: 1,
+    stepsWithoutPrivacy: 1,
     learns: false,
     patience: 8 * MINUTE,
   });
