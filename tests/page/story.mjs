@@ -10,7 +10,13 @@ import { unzipSync } from 'fflate';
 import { root } from '../../tools/process.mjs';
 import { ask, giveRows, idle, modelLoaded, open, picture, picturesFolder, runEnds, setField } from './page.mjs';
 
-const QUESTION = 'What effect does midimin have?';
+/** A question of the sample private set that is answered in the clinic's manner: what the training shall teach. */
+const QUESTION = sampleRows()
+  .split('\n')
+  .find((line) => /\?,"?Dear colleague/.test(line))
+  .split(/\?,/)[0]
+  .replace(/^"/, '')
+  .concat('?');
 
 /** The sample private set, or its first rows. */
 export function sampleRows(limit = Infinity) {
