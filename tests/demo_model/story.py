@@ -29,7 +29,7 @@ class Plan:
 
     held_out: float = 0.1
     batch: int = 32
-    steps: int = 200
+    steps: int = 300
     target_epsilon: float = 8.0
     delta: float = 1e-5
     clip: float = 0.5

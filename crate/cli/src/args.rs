@@ -170,7 +170,7 @@ pub struct Finetune {
     #[arg(long, default_value_t = 0.5)]
     pub clip: f64,
     /// Optimiser steps.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 300)]
     pub steps: u32,
     /// Expected logical batch; 32, or all rows if there are fewer, unless given.
     #[arg(long)]

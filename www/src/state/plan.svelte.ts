@@ -37,7 +37,7 @@ export const DEFAULT_PLAN: PlanForm = {
   sigma: 1,
   delta: 1e-5,
   logicalBatch: 32,
-  steps: 200,
+  steps: 300,
   clipNorm: 0.5,
   learningRate: 1e-2,
   rank: 8,
