@@ -4,6 +4,7 @@
 //! portable definition, differentiated by burn. Tensors are f32 and row-major. Weights and tables are frozen.
 
 mod gpu;
+mod gradients;
 mod portable;
 
 use burn::backend::{Dispatch, DispatchDevice};

@@ -6,6 +6,7 @@ mod checkpoint;
 mod evaluate;
 mod gradient_sum;
 mod schedule;
+mod step_gradients;
 mod trainer;
 
 pub use adamw::{AdamW, AdamWState};

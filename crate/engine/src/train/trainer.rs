@@ -12,10 +12,8 @@ use vaultlab_protocol::{
 };
 
 use super::checkpoint::CheckpointHeader;
-use super::{
-    AdamW, AdamWState, Checkpoint, Clipping, GradientSum, RowDropout, gradient_sum, held_out_loss,
-    learning_rate,
-};
+use super::step_gradients::StepGradients;
+use super::{AdamW, AdamWState, Checkpoint, Clipping, GradientSum, held_out_loss, learning_rate};
 use crate::EngineError;
 use crate::device::{DeviceHealth, MemoryMeter};
 use crate::host::{Control, Host, Wish};
@@ -257,7 +255,7 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
     ) -> Result<StepResult, EngineError> {
         let step = self.optimizer.step + 1;
         let health = &self.health;
-        let mut gradients = Gradients {
+        let mut gradients = StepGradients {
             model: self.model,
             data: self.data,
             layout: &self.layout,
@@ -455,50 +453,6 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
             parameters: self.parameters.clone(),
             report,
         }
-    }
-}
-
-/// What a step's gradient is computed from.
-struct Gradients<'s> {
-    model: &'s Decoder,
-    data: &'s TrainingData,
-    layout: &'s LoraLayout,
-    parameters: &'s [f32],
-    micro_batch: usize,
-    dropout: f32,
-    dropout_key: u32,
-    memory: &'s mut MemoryMeter,
-}
-
-impl Gradients<'_> {
-    async fn sum<P: AsyncFnMut() -> Result<(), EngineError>>(
-        &mut self,
-        rows: &[usize],
-        clipping: Clipping,
-        pause: P,
-    ) -> Result<GradientSum, EngineError> {
-        let examples: Vec<&Example> = rows.iter().map(|&row| &self.data.train[row]).collect();
-        // Keyed by the row's own index, so that its mask does not depend on the other rows drawn.
-        let seeds: Vec<u32> = rows
-            .iter()
-            .map(|&row| (self.dropout_key ^ row as u32).wrapping_mul(0x27d4_eb2f))
-            .collect();
-        let dropout = (self.dropout > 0.0).then_some(RowDropout {
-            seeds: &seeds,
-            probability: self.dropout,
-        });
-        gradient_sum(
-            self.model,
-            self.layout,
-            self.parameters,
-            &examples,
-            self.micro_batch,
-            clipping,
-            dropout.as_ref(),
-            self.memory,
-            pause,
-        )
-        .await
     }
 }
 
