@@ -48,8 +48,10 @@ onPage('works by keyboard alone', async ({ page }) => {
   await page.keyboard.press('Tab');
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to the conversation');
   await page.keyboard.press('Enter');
-  await page.keyboard.press('Tab');
-  assert.equal(await page.evaluate(() => document.activeElement.dataset.testid), 'question');
+  // The demo's questions come first; the field follows them.
+  const focused = () => page.evaluate(() => document.activeElement.dataset.testid);
+  for (let presses = 0; presses < 12 && (await focused()) !== 'question'; presses++) await page.keyboard.press('Tab');
+  assert.equal(await focused(), 'question');
   await page.keyboard.type('By keyboard?');
   await page.keyboard.press('Enter');
   await page.locator('[data-testid=answer][data-state=finished]').waitFor();
@@ -134,11 +136,12 @@ onPage('answers a plan at once, in both directions, and advises', async ({ page 
 onPage('refuses numbers that make no sense, and says which would', async ({ page }) => {
   await giveRows(page, 'rows.csv', someRows(50));
   const steps = page.getByTestId('steps');
+  const good = await steps.inputValue();
   await steps.fill('-3');
   assert.equal(await steps.getAttribute('aria-invalid'), 'true');
   await page.getByText('Needs a whole number from 1').waitFor();
   await steps.blur();
-  assert.equal(await steps.inputValue(), '200', 'the last good value is back');
+  assert.equal(await steps.inputValue(), good, 'the last good value is back');
 });
 
 onPage('loads a checkpoint from the disk, in four bits', async ({ page }) => {
