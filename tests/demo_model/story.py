@@ -35,7 +35,7 @@ class Plan:
     clip: float = 0.5
     rank: int = 8
     alpha: float = 16.0
-    learning_rate: float = 1e-2
+    learning_rate: float = 7e-3
     warmup: int = 10
     weight_decay: float = 0.01
 

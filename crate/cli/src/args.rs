@@ -179,7 +179,7 @@ pub struct Finetune {
     #[arg(long, default_value_t = 8)]
     pub micro_batch: u32,
     /// Peak learning rate.
-    #[arg(long, default_value_t = 1e-2)]
+    #[arg(long, default_value_t = 7e-3)]
     pub learning_rate: f64,
     /// Warm-up steps.
     #[arg(long, default_value_t = 10)]

@@ -39,7 +39,7 @@ export const DEFAULT_PLAN: PlanForm = {
   logicalBatch: 32,
   steps: 300,
   clipNorm: 0.5,
-  learningRate: 1e-2,
+  learningRate: 7e-3,
   rank: 8,
   alpha: 16,
   dropout: 0,
