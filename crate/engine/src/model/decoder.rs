@@ -71,16 +71,30 @@ impl Decoder {
         batch: usize,
         adapter: Option<&DeviceAdapter>,
     ) -> Vec<Tensor<3>> {
-        let mut states = vec![self.embed(ids, batch)];
+        let mut states = Vec::with_capacity(self.blocks.len() + 1);
+        let last = self.through_blocks(ids, batch, adapter, |x| states.push(x.clone()));
+        states.push(last);
+        states
+    }
+
+    /// Runs all blocks, showing `before` each one's input; returns the last one's output.
+    fn through_blocks(
+        &self,
+        ids: &[u32],
+        batch: usize,
+        adapter: Option<&DeviceAdapter>,
+        mut before: impl FnMut(&Tensor<3>),
+    ) -> Tensor<3> {
+        let mut x = self.embed(ids, batch);
         for (index, block) in self.blocks.iter().enumerate() {
+            before(&x);
             let context = BlockContext {
                 lora: adapter.map(|adapter| &adapter.blocks[index]),
                 ..BlockContext::default()
             };
-            let x = states[index].clone();
-            states.push(block.forward(x, context));
+            x = block.forward(x, context);
         }
-        states
+        x
     }
 
     /// Normalised hidden states at every position of `ids` `[batch, time]`; result `[batch · time, hidden]`.
@@ -90,14 +104,7 @@ impl Decoder {
         batch: usize,
         adapter: Option<&DeviceAdapter>,
     ) -> Tensor<2> {
-        let mut x = self.embed(ids, batch);
-        for (index, block) in self.blocks.iter().enumerate() {
-            let context = BlockContext {
-                lora: adapter.map(|adapter| &adapter.blocks[index]),
-                ..BlockContext::default()
-            };
-            x = block.forward(x, context);
-        }
+        let x = self.through_blocks(ids, batch, adapter, |_| {});
         let [batch, time, hidden] = x.dims();
         self.norm(x.reshape([batch * time, hidden]))
     }

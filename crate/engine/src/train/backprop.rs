@@ -15,6 +15,8 @@ use crate::ops;
 pub struct BackwardPass {
     /// Loss of every position, `[examples · time]`; 0 where masked.
     pub token_losses: Tensor<1>,
+    /// Weight of every position in its example's mean loss, in the same order.
+    pub token_weights: Vec<f32>,
     /// For each factor: its first index in the flat parameter vector, and its gradient `[examples, length]`.
     pub gradients: Vec<(usize, Tensor<2>)>,
 }
@@ -61,9 +63,9 @@ pub fn backward(
     }
 
     let dims @ [rows, time, hidden] = x.dims();
-    let (targets, weights) = shifted_targets(batch);
+    let (targets, token_weights) = shifted_targets(batch);
     let targets = Tensor::<1, Int>::from_data(TensorData::from(targets.as_slice()), &device);
-    let weights = Tensor::<1>::from_data(TensorData::from(weights.as_slice()), &device);
+    let weights = Tensor::<1>::from_data(TensorData::from(token_weights.as_slice()), &device);
     let x = x.reshape([rows * time, hidden]).autodiff().require_grad();
     let normed = model.norm(x.clone());
     let (token_losses, d_normed) = ops::cross_entropy(
@@ -108,6 +110,7 @@ pub fn backward(
     }
     BackwardPass {
         token_losses,
+        token_weights,
         gradients,
     }
 }

@@ -1,7 +1,7 @@
 use burn::tensor::{Tensor, TensorData};
 use vaultlab_formats::examples::{Example, MicroBatch};
 
-use super::backprop::{backward, shifted_targets};
+use super::backprop::backward;
 use crate::device::MemoryMeter;
 use crate::lora::{Dropout, LoraLayout};
 use crate::model::Decoder;
@@ -27,7 +27,7 @@ pub struct GradientSum {
     pub norms: Vec<f64>,
     /// Tokens computed, padding left out.
     pub tokens: u64,
-    /// L2 norm of the sum; set once the sum was handed over. For display.
+    /// L2 norm of the sum. For display.
     pub signal_norm: f64,
 }
 
@@ -87,27 +87,35 @@ pub async fn gradient_sum<P: AsyncFnMut() -> Result<(), EngineError>>(
         }
 
         let token_losses = read(pass.token_losses).await?;
-        let (_, weights) = shifted_targets(&batch);
         for (row, &i) in chunk.iter().enumerate() {
             let range = row * batch.width..(row + 1) * batch.width;
             losses[i] = token_losses[range.clone()]
                 .iter()
-                .zip(&weights[range])
+                .zip(&pass.token_weights[range])
                 .map(|(&loss, &weight)| f64::from(loss) * f64::from(weight))
                 .sum();
         }
         pause().await?;
     }
+    let sum = read(sum).await?;
     Ok(GradientSum {
-        sum: read(sum).await?,
+        signal_norm: l2_norm(&sum),
+        sum,
         losses,
         norms,
         tokens: examples
             .iter()
             .map(|example| example.ids.len() as u64)
             .sum(),
-        signal_norm: 0.0,
     })
+}
+
+fn l2_norm(values: &[f32]) -> f64 {
+    values
+        .iter()
+        .map(|&value| f64::from(value) * f64::from(value))
+        .sum::<f64>()
+        .sqrt()
 }
 
 /// Dropout of a logical batch: each example's mask follows from the seed given for it.

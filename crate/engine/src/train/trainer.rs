@@ -279,17 +279,14 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
                     .await?;
                 // Whatever failed on the device meanwhile must not be charged and released.
                 health.check()?;
-                let signal = std::mem::take(&mut gradient.sum);
-                gradient.signal_norm = l2_norm(&signal);
-                (gradient, open.release(ClippedSum::new(signal, clip)).await?)
+                let sum = ClippedSum::new(std::mem::take(&mut gradient.sum), clip);
+                (gradient, open.release(sum).await?)
             }
             Session::Plain(session) => {
                 let open = session.open_step()?;
-                let mut gradient = gradients.sum(open.rows(), Clipping::None, pause).await?;
+                let gradient = gradients.sum(open.rows(), Clipping::None, pause).await?;
                 health.check()?;
-                let signal = std::mem::take(&mut gradient.sum);
-                gradient.signal_norm = l2_norm(&signal);
-                let released = open.release(&signal);
+                let released = open.release(&gradient.sum);
                 (gradient, released)
             }
         };
@@ -473,14 +470,6 @@ fn check(run: &RunSettings, data: &TrainingData) -> Result<(), EngineError> {
         return Ok(());
     };
     Err(EngineError::Settings(problem.into()))
-}
-
-fn l2_norm(values: &[f32]) -> f64 {
-    values
-        .iter()
-        .map(|&value| f64::from(value) * f64::from(value))
-        .sum::<f64>()
-        .sqrt()
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {

@@ -6,12 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use vaultlab_engine::EngineError;
 use vaultlab_engine::device::{self, OpenDevice};
-use vaultlab_engine::host::Host;
 use vaultlab_engine::weights::{MemorySource, ModelFiles};
 use vaultlab_formats::checkpoint::Header;
-use vaultlab_protocol::{DeviceChoice, Event, WeightFormat};
+use vaultlab_protocol::{DeviceChoice, WeightFormat};
 
 /// A file of golden tensors.
 pub struct Golden {
@@ -70,21 +68,6 @@ pub fn devices() -> [&'static OpenDevice; 2] {
             })
         })
         .each_ref()
-}
-
-/// A host that drops every event.
-pub struct Silent;
-
-impl Host for Silent {
-    fn emit(&self, _event: Event) {}
-    fn emit_files(&self, _event: Event, _files: Vec<Vec<u8>>) {}
-    async fn breathe(&self) {}
-    fn now_ms(&self) -> f64 {
-        0.0
-    }
-    async fn save_checkpoint(&self, _bytes: Vec<u8>) -> Result<(), EngineError> {
-        Ok(())
-    }
 }
 
 /// A golden model on a device. The golden models have the reference tokenizer, whose vocabulary is larger than
