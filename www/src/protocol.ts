@@ -43,6 +43,14 @@ export type Answer = {
   tokensPerSecond: number,
 };
 
+/** A limit on the rows of a batch; a larger Poisson draw keeps `cap` of its rows, chosen at random. */
+export type BatchTruncation = {
+  /** Rows N that the draw is made from. */
+  rows: number,
+  /** Largest batch. */
+  cap: number,
+};
+
 /** Which columns feed prompt and response. */
 export type ColumnMapping = {
   /** Column put in the prompt template. */
@@ -227,18 +235,36 @@ export type Event =
 /** Why an answer ended. */
 export type FinishReason = "eos" | "stop" | "length" | "context" | "cancelled";
 
+/** Another data set that shares rows with the prepared one. */
+export type LedgerOverlap = {
+  /** Its fingerprint. */
+  fingerprint: string,
+  /** Rows that both have. */
+  sharedRows: number,
+  /** Rows it has. */
+  rows: number,
+  /** Steps charged to it. */
+  steps: number,
+  /** Runs charged to it. */
+  runs: number,
+};
+
 /** What the ledger holds for a data set. */
 export type LedgerReport = {
   /** The data set's fingerprint. */
   fingerprint: string,
-  /** ε spent so far at `delta`. */
+  /** ε spent so far at `delta`, by the row that most was charged to. */
   epsilon: number,
   /** δ it is stated at. */
   delta: number,
-  /** Steps charged over all runs. */
+  /** Steps charged to that row over all runs. */
   steps: number,
-  /** Runs charged. */
+  /** Runs charged to that row. */
   runs: number,
+  /** The charges behind `epsilon`, for a planner to add a run to. */
+  phases: Array<PlanPhase>,
+  /** Other data sets in this ledger that share rows with this one. */
+  overlaps: Array<LedgerOverlap>,
 };
 
 /** A line that could not be used. */
@@ -314,6 +340,8 @@ export type PlanPhase = {
   noiseMultiplier: number,
   /** Steps. */
   steps: number,
+  /** Set where larger draws were cut. */
+  truncation: BatchTruncation | null,
 };
 
 /** The planner's answer. */
@@ -322,8 +350,10 @@ export type PlanReply = {
   samplingRate: number,
   /** Noise multiplier σ. */
   noiseMultiplier: number,
-  /** ε of this run alone. */
+  /** Upper bound on ε of this run alone. */
   epsilon: number,
+  /** How far `epsilon` may lie above the true value. */
+  epsilonError: number,
   /** ε of these rows after this run, all earlier steps composed. */
   epsilonWithEarlier: number,
   /** Standard deviation of the noise on each coordinate of the clipped sum, σ·C. */
@@ -356,6 +386,8 @@ export type PlanRequest = {
   goal: PlanGoal,
   /** Private steps that the ledger already holds for these rows. */
   earlier: Array<PlanPhase>,
+  /** Largest logical batch, if larger draws are cut. */
+  batchCap: number | null,
   /** Trained parameters, all LoRA factors together, once a model is loaded. */
   parameters: number | null,
 };
@@ -370,6 +402,8 @@ export type PrivacySettings = {
   delta: number,
   /** ε at which training stops by itself; all earlier runs on these rows count. */
   budgetEpsilon: number,
+  /** Largest logical batch; of a larger draw this many rows are kept, and the accountant counts it so. */
+  batchCap: number | null,
 };
 
 /** What a private run guarantees; exported with the adapter. */
@@ -390,6 +424,8 @@ export type PrivacySummary = {
   accountant: string,
   /** The claim in words: unit, adjacency, sampling, and what it does not cover. */
   statement: string,
+  /** The same as JSON, with all that `vaultlab verify` needs to recompute ε. */
+  statementJson: string,
 };
 
 /** The prompt template: what surrounds a row's prompt and response. */

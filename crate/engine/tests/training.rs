@@ -118,6 +118,7 @@ fn private(budget_epsilon: f64) -> PrivacySettings {
         clip_norm: 1.0,
         delta: 1e-5,
         budget_epsilon,
+        batch_cap: None,
     }
 }
 
@@ -127,6 +128,7 @@ fn spent(steps: u64) -> f64 {
             sampling_rate: 0.25,
             noise_multiplier: 1.0,
             steps,
+            truncation: None,
         }],
         1e-5,
     )

@@ -27,6 +27,7 @@ fn phases() -> impl Strategy<Value = Phase> {
         sampling_rate,
         noise_multiplier,
         steps,
+        truncation: None,
     })
 }
 
@@ -90,7 +91,7 @@ proptest! {
     ) {
         let sigma = noise_multiplier(target, q, steps, delta).unwrap();
         let spent = |sigma: f64| {
-            epsilon(&[Phase { sampling_rate: q, noise_multiplier: sigma, steps }], delta).unwrap()
+            epsilon(&[Phase { sampling_rate: q, noise_multiplier: sigma, steps, truncation: None }], delta).unwrap()
         };
         prop_assert!(spent(sigma) <= target);
         prop_assert!(sigma <= 1e-3 || spent(sigma * (1.0 - 2e-6)) > target);
@@ -117,7 +118,7 @@ proptest! {
         steps in any::<u64>(),
         delta in prop_oneof![any::<f64>(), (-700.0_f64..0.0).prop_map(f64::exp)],
     ) {
-        let phase = Phase { sampling_rate: q, noise_multiplier: sigma, steps };
+        let phase = Phase { sampling_rate: q, noise_multiplier: sigma, steps, truncation: None };
         match epsilon(&[phase], delta) {
             Ok(found) => prop_assert!(found >= 0.0),
             Err(AccountingError::SamplingRate(_)) => prop_assert!(!(0.0..=1.0).contains(&q)),
@@ -135,6 +136,7 @@ fn ends_of_the_range() {
         sampling_rate: 0.1,
         noise_multiplier: 1.0,
         steps: 100,
+        truncation: None,
     };
     assert_eq!(epsilon(&[], 1e-5).unwrap(), 0.0);
     assert_eq!(epsilon(&[Phase { steps: 0, ..phase }], 1e-5).unwrap(), 0.0);
@@ -190,6 +192,7 @@ fn ends_of_the_range() {
             sampling_rate: q,
             noise_multiplier: sigma,
             steps: 100,
+            truncation: None,
         };
         assert!(epsilon(&[drowned], 1e-5).unwrap() < 1e-2);
     }
@@ -212,6 +215,7 @@ fn large_orders_serve_small_epsilon() {
         sampling_rate: 0.01,
         noise_multiplier: 20.0,
         steps: 100,
+        truncation: None,
     };
     let found = epsilon(&[phase], 1e-5).unwrap();
     assert!(found < 0.04, "{found}");

@@ -15,6 +15,7 @@ const GOOD: PrivacyPlan = PrivacyPlan {
     steps: 100,
     delta: 1e-5,
     budget_epsilon: 8.0,
+    batch_cap: None,
 };
 
 fn codes(plan: &PrivacyPlan, dimensions: Option<u64>) -> Vec<AdviceCode> {

@@ -68,6 +68,7 @@ impl Row {
             sampling_rate: p.q,
             noise_multiplier: p.sigma,
             steps: p.steps,
+            truncation: None,
         };
         phases.iter().map(phase).collect()
     }
@@ -162,6 +163,7 @@ fn full_batches_bound_the_closed_form() {
             sampling_rate: 1.0,
             noise_multiplier: case.sigma,
             steps: case.steps,
+            truncation: None,
         };
         let found = epsilon(&[phase], case.delta).unwrap();
         assert!(
@@ -194,6 +196,7 @@ fn calibrates_like_opacus_and_safely() {
                 sampling_rate: case.q,
                 noise_multiplier,
                 steps: case.steps,
+                truncation: None,
             };
             epsilon(&[phase], case.delta).unwrap()
         };

@@ -24,6 +24,7 @@ fn record(session: u8, steps: u64) -> SessionRecord {
         clip_norm: 0.1,
         steps,
         delta: 1e-5,
+        batch_cap: None,
     };
     SessionRecord {
         fingerprint: fingerprint(),

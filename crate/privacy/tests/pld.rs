@@ -44,6 +44,7 @@ fn pld_epsilon(q: f64, sigma: f64, steps: u64, delta: f64) -> f64 {
         sampling_rate: q,
         noise_multiplier: sigma,
         steps,
+        truncation: None,
     };
     pld::epsilon(&[phase], delta).unwrap()
 }
@@ -143,6 +144,7 @@ fn different_phases_compose() {
         sampling_rate: 1.0,
         noise_multiplier,
         steps,
+        truncation: None,
     };
     let expected = 18.94694521008452; // μ² = 30/2² + 100/8² + 5/3², δ = 1e-6, by mpmath
     for order in [[0, 1, 2], [2, 0, 1]] {
@@ -180,6 +182,7 @@ fn ends_of_the_range() {
         sampling_rate: 2.0,
         noise_multiplier: 1.0,
         steps: 1,
+        truncation: None,
     };
     assert!(pld::epsilon(&[bad], 1e-5).is_err() && pld::epsilon(&[], 0.0).is_err());
 }
@@ -194,7 +197,7 @@ proptest! {
         steps in 1..3000_u64, delta in (-25.0_f64..-4.0).prop_map(f64::exp), grow in 1.01_f64..2.0,
     ) {
         let base = pld_epsilon(q, sigma, steps, delta);
-        let phase = Phase { sampling_rate: q, noise_multiplier: sigma, steps };
+        let phase = Phase { sampling_rate: q, noise_multiplier: sigma, steps, truncation: None };
         prop_assert!(base <= rdp_epsilon(&[phase], delta).unwrap());
         for cheaper in [
             pld_epsilon(q / grow, sigma, steps, delta),

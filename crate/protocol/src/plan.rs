@@ -21,6 +21,9 @@ pub struct PlanRequest {
     pub goal: PlanGoal,
     /// Private steps that the ledger already holds for these rows.
     pub earlier: Vec<PlanPhase>,
+    /// Largest logical batch, if larger draws are cut.
+    #[serde(default)]
+    pub batch_cap: Option<u32>,
     /// Trained parameters, all LoRA factors together, once a model is loaded.
     pub parameters: Option<u32>,
 }
@@ -55,6 +58,19 @@ pub struct PlanPhase {
     pub noise_multiplier: f64,
     /// Steps.
     pub steps: u32,
+    /// Set where larger draws were cut.
+    #[serde(default)]
+    pub truncation: Option<BatchTruncation>,
+}
+
+/// A limit on the rows of a batch; a larger Poisson draw keeps `cap` of its rows, chosen at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchTruncation {
+    /// Rows N that the draw is made from.
+    pub rows: u32,
+    /// Largest batch.
+    pub cap: u32,
 }
 
 /// The planner's answer.
@@ -65,8 +81,10 @@ pub struct PlanReply {
     pub sampling_rate: f64,
     /// Noise multiplier σ.
     pub noise_multiplier: f64,
-    /// ε of this run alone.
+    /// Upper bound on ε of this run alone.
     pub epsilon: f64,
+    /// How far `epsilon` may lie above the true value.
+    pub epsilon_error: f64,
     /// ε of these rows after this run, all earlier steps composed.
     pub epsilon_with_earlier: f64,
     /// Standard deviation of the noise on each coordinate of the clipped sum, σ·C.

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use crate::{LoraSettings, MemoryReport};
+use crate::{LoraSettings, MemoryReport, PlanPhase};
 
 /// Privacy settings of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
@@ -15,6 +15,9 @@ pub struct PrivacySettings {
     pub delta: f64,
     /// ε at which training stops by itself; all earlier runs on these rows count.
     pub budget_epsilon: f64,
+    /// Largest logical batch; of a larger draw this many rows are kept, and the accountant counts it so.
+    #[serde(default)]
+    pub batch_cap: Option<u32>,
 }
 
 /// Everything a run needs besides model and rows.
@@ -127,6 +130,8 @@ pub struct PrivacySummary {
     pub accountant: String,
     /// The claim in words: unit, adjacency, sampling, and what it does not cover.
     pub statement: String,
+    /// The same as JSON, with all that `vaultlab verify` needs to recompute ε.
+    pub statement_json: String,
 }
 
 /// What the ledger holds for a data set.
@@ -135,12 +140,32 @@ pub struct PrivacySummary {
 pub struct LedgerReport {
     /// The data set's fingerprint.
     pub fingerprint: String,
-    /// ε spent so far at `delta`.
+    /// ε spent so far at `delta`, by the row that most was charged to.
     pub epsilon: f64,
     /// δ it is stated at.
     pub delta: f64,
-    /// Steps charged over all runs.
+    /// Steps charged to that row over all runs.
     pub steps: u32,
-    /// Runs charged.
+    /// Runs charged to that row.
+    pub runs: u32,
+    /// The charges behind `epsilon`, for a planner to add a run to.
+    pub phases: Vec<PlanPhase>,
+    /// Other data sets in this ledger that share rows with this one.
+    pub overlaps: Vec<LedgerOverlap>,
+}
+
+/// Another data set that shares rows with the prepared one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerOverlap {
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// Rows that both have.
+    pub shared_rows: u32,
+    /// Rows it has.
+    pub rows: u32,
+    /// Steps charged to it.
+    pub steps: u32,
+    /// Runs charged to it.
     pub runs: u32,
 }

@@ -11,6 +11,7 @@ pub fn epsilon(args: &Epsilon) -> Result<Value, Failure> {
         sampling_rate: args.sampling_rate,
         noise_multiplier: args.noise_multiplier,
         steps: args.steps,
+        truncation: None,
     };
     let epsilon = accountant::epsilon(&[phase], args.delta)?;
     Ok(json!({
@@ -36,6 +37,7 @@ pub fn calibrate(args: &Calibrate) -> Result<Value, Failure> {
         sampling_rate: args.sampling_rate,
         noise_multiplier: sigma,
         steps: args.steps,
+        truncation: None,
     };
     Ok(json!({
         "noise_multiplier": sigma,

@@ -49,6 +49,7 @@ pub async fn run(args: Finetune, device: DeviceChoice) -> Result<Value, Failure>
                 sampling_rate: privacy.sampling_rate,
                 noise_multiplier: privacy.noise_multiplier,
                 steps: u64::from(privacy.steps),
+                truncation: None,
             };
             Some(json!({
                 "epsilon": accountant::epsilon(&[alone], privacy.delta)?,
@@ -142,6 +143,7 @@ async fn settings(
                 sampling_rate,
                 noise_multiplier,
                 steps,
+                truncation: None,
             });
             let total = accountant::epsilon(&phases, args.delta)?;
             Some(PrivacySettings {
@@ -149,6 +151,7 @@ async fn settings(
                 clip_norm: args.clip,
                 delta: args.delta,
                 budget_epsilon: args.budget.unwrap_or(total * (1.0 + 1e-9)),
+                batch_cap: None,
             })
         }
     };

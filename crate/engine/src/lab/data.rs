@@ -74,6 +74,8 @@ impl State {
             delta,
             steps: ledger.steps() as u32,
             runs: ledger.runs() as u32,
+            phases: Vec::new(),
+            overlaps: Vec::new(),
         }));
         Ok(())
     }

@@ -164,6 +164,7 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
                     steps: run.steps,
                     delta: privacy.delta,
                     budget_epsilon: privacy.budget_epsilon,
+                    batch_cap: privacy.batch_cap.map(u64::from),
                 };
                 let session =
                     PrivateSession::begin(plan, data.fingerprint, run_id, done, randomness, store);
@@ -435,6 +436,8 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
                     steps: statement.run_steps as u32,
                     accountant: statement.accountant.clone(),
                     statement: statement.to_string(),
+                    statement_json: serde_json::to_string_pretty(&statement)
+                        .expect("numbers and texts serialise"),
                 })
             }
         };

@@ -29,6 +29,31 @@ pub struct Phase {
     pub noise_multiplier: f64,
     /// Number of steps T.
     pub steps: u64,
+    /// Set where larger draws are cut to a cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncation: Option<Truncation>,
+}
+
+/// Truncated Poisson sampling: of a draw from `rows` rows that is larger than `cap`, `cap` rows are kept,
+/// chosen uniformly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Truncation {
+    /// Rows N drawn from.
+    pub rows: u64,
+    /// Largest batch.
+    pub cap: u64,
+}
+
+/// Which data sets count as neighbours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Adjacency {
+    /// One row more or less. What sessions charge by.
+    #[default]
+    AddRemove,
+    /// One row exchanged for another.
+    ReplaceOne,
 }
 
 /// A setting the accountant cannot answer for.

@@ -60,6 +60,7 @@ impl RdpCurve {
             sampling_rate: q,
             noise_multiplier: sigma,
             steps: 1,
+            truncation: None,
         }
         .validate()?;
         Ok(Self {

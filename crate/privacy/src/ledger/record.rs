@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DatasetFingerprint, LedgerError, RunId, SessionId};
-use crate::accountant::Phase;
+use crate::accountant::{Phase, Truncation};
 
 /// Version of the stored form.
 pub const LEDGER_VERSION: u64 = 1;
@@ -26,6 +26,9 @@ pub struct RunCharge {
     pub steps: u64,
     /// δ the run's ε is stated at.
     pub delta: f64,
+    /// Largest batch, if larger draws are cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_cap: Option<u64>,
 }
 
 impl RunCharge {
@@ -40,6 +43,10 @@ impl RunCharge {
             sampling_rate: self.sampling_rate(),
             noise_multiplier: self.noise_multiplier,
             steps: self.steps,
+            truncation: self.batch_cap.map(|cap| Truncation {
+                rows: self.rows,
+                cap,
+            }),
         }
     }
 
@@ -48,6 +55,7 @@ impl RunCharge {
         (self.rows, self.expected_batch) == (other.rows, other.expected_batch)
             && self.noise_multiplier == other.noise_multiplier
             && self.clip_norm == other.clip_norm
+            && self.batch_cap == other.batch_cap
     }
 
     fn problem(&self) -> Option<&'static str> {

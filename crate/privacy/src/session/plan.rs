@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::accountant::{AccountingError, Phase, epsilon, validate_delta};
+use crate::accountant::{AccountingError, Phase, Truncation, epsilon, validate_delta};
 
 /// Everything that determines what a private run costs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct PrivacyPlan {
     pub delta: f64,
     /// ε that all runs on these rows together may never pass.
     pub budget_epsilon: f64,
+    /// Largest batch; of a larger draw so many rows are kept, chosen uniformly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_cap: Option<u64>,
 }
 
 /// A plan that cannot be run.
@@ -77,6 +80,10 @@ impl PrivacyPlan {
             sampling_rate: self.sampling_rate(),
             noise_multiplier: self.noise_multiplier,
             steps: u64::from(self.steps),
+            truncation: self.batch_cap.map(|cap| Truncation {
+                rows: self.rows,
+                cap,
+            }),
         }
     }
 

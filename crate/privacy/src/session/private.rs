@@ -69,6 +69,7 @@ impl<S: LedgerStore> PrivateSession<S> {
             clip_norm: plan.clip_norm,
             steps: 0,
             delta: plan.delta,
+            batch_cap: plan.batch_cap,
         };
         let mut known = 0_u64;
         for earlier in ledger.charges().filter(|earlier| earlier.run == run_id) {

@@ -20,6 +20,7 @@ pub const PLAN: PrivacyPlan = PrivacyPlan {
     steps: 12,
     delta: 1e-4,
     budget_epsilon: 8.0,
+    batch_cap: None,
 };
 
 pub const SEED: Randomness = Randomness::InsecureSeed(3);

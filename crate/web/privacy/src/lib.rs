@@ -42,6 +42,7 @@ pub fn epsilon(
         sampling_rate,
         noise_multiplier,
         steps: u64::from(steps),
+        truncation: None,
     };
     Ok(accountant::epsilon(&[phase], delta)?)
 }
@@ -94,6 +95,7 @@ pub fn epsilon_trace(
         sampling_rate,
         noise_multiplier,
         steps: u64::from(steps),
+        truncation: None,
     };
     let trace = calibrate::epsilon_trace(&[], &phase, delta, points.min(MOST_POINTS))?;
     let points: Vec<TracePoint> = trace

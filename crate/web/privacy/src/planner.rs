@@ -1,6 +1,6 @@
 //! From the page's request to the accountant and back.
 
-use vaultlab_privacy::accountant::{ACCOUNTANT, Phase, epsilon};
+use vaultlab_privacy::accountant::{ACCOUNTANT, Phase, Truncation, epsilon};
 use vaultlab_privacy::advice::{self, advise, noise_to_signal, recommended_delta};
 use vaultlab_privacy::calibrate::noise_multiplier;
 use vaultlab_privacy::session::{PlanError, PrivacyPlan};
@@ -16,6 +16,7 @@ pub(crate) fn plan(request: &PlanRequest) -> Result<PlanReply, PlanError> {
         steps: request.steps,
         delta: request.delta,
         budget_epsilon: f64::MAX,
+        batch_cap: request.batch_cap.map(u64::from),
     };
     plan.validate()?; // before calibrating: σ is still a stand-in, everything else is as asked
     match request.goal {
@@ -35,6 +36,7 @@ pub(crate) fn plan(request: &PlanRequest) -> Result<PlanReply, PlanError> {
         sampling_rate: plan.sampling_rate(),
         noise_multiplier: plan.noise_multiplier,
         epsilon: alone,
+        epsilon_error: 0.0,
         epsilon_with_earlier: epsilon(&all, plan.delta)?,
         noise_on_sum: plan.noise_on_sum(),
         noise_per_coordinate: plan.noise_per_update(),
@@ -54,6 +56,10 @@ pub(crate) fn phases(phases: &[PlanPhase]) -> Vec<Phase> {
         sampling_rate: phase.sampling_rate,
         noise_multiplier: phase.noise_multiplier,
         steps: u64::from(phase.steps),
+        truncation: phase.truncation.map(|cut| Truncation {
+            rows: u64::from(cut.rows),
+            cap: u64::from(cut.cap),
+        }),
     };
     phases.iter().map(phase).collect()
 }
@@ -83,6 +89,7 @@ mod tests {
             clip_norm: 0.5,
             goal,
             earlier: Vec::new(),
+            batch_cap: None,
             parameters: Some(4096),
         }
     }
@@ -107,6 +114,7 @@ mod tests {
             sampling_rate: 64.0 / 900.0,
             noise_multiplier: 1.0,
             steps: 100,
+            truncation: None,
         });
         let mut long = request(PlanGoal::NoiseMultiplier { sigma: 1.0 });
         long.steps = 200;
