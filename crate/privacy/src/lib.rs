@@ -14,6 +14,7 @@
 //! | [`session`] | the one type that owns sampler, noise and accounting |
 //! | [`statement`] | the claim in words: what ε covers, and what it does not |
 //! | [`advice`] | plain-language advice for a plan |
+//! | [`audit`] | lower bounds on ε by experiment: canaries, exposure |
 //!
 //! Nothing here knows tensors, models or devices, and everything builds for `wasm32-unknown-unknown`.
 //!
@@ -29,6 +30,7 @@
 
 pub mod accountant;
 pub mod advice;
+pub mod audit;
 pub mod calibrate;
 pub mod ledger;
 pub mod noise;
