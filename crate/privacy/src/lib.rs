@@ -9,7 +9,8 @@
 //! | [`calibrate`] | target ε → σ or steps; the ε trace of a run |
 //! | [`sampling`] | Poisson sampling with inclusion probability exactly B/N |
 //! | [`randomness`] | ChaCha20 streams keyed by the platform's CSPRNG, or by an insecure test seed |
-//! | [`noise`] | Gaussian noise of standard deviation σ·C for a clipped sum |
+//! | [`grid`] | the integers that gradients are clipped and rounded to |
+//! | [`noise`] | Gaussian noise in integers, exactly, the same on host and GPU |
 //! | [`ledger`] | what was ever charged to a data set, durable, over-counting at worst |
 //! | [`session`] | the one type that owns sampler, noise and accounting |
 //! | [`statement`] | the claim in words: what ε covers, and what it does not |
@@ -32,6 +33,8 @@ pub mod accountant;
 pub mod advice;
 pub mod audit;
 pub mod calibrate;
+pub mod chacha;
+pub mod grid;
 pub mod ledger;
 pub mod noise;
 pub mod randomness;

@@ -6,11 +6,13 @@ use common::{DIMENSIONS, PLAN, SEED, begin, fingerprint, run_id, step};
 use proptest::prelude::*;
 use vaultlab_privacy::accountant::{AccountingError, epsilon};
 use vaultlab_privacy::calibrate::steps_within;
+use vaultlab_privacy::grid::Grid;
 use vaultlab_privacy::ledger::{Ledger, MemoryStore};
+use vaultlab_privacy::noise::StepNoise;
 use vaultlab_privacy::randomness::Randomness;
 use vaultlab_privacy::session::{
-    ClippedSum, GradientPrivacy, PlainPlan, PlainSession, PlanError, PrivacyError, PrivacyPlan,
-    PrivateSession,
+    ClippedSum, GradientPrivacy, HostSum, PlainPlan, PlainSession, PlanError, PrivacyError,
+    PrivacyPlan, PrivateSession, SumLost,
 };
 
 /// All steps of a run, and its ε at the end.
@@ -115,21 +117,21 @@ fn test_mode_is_labelled_insecure() {
 }
 
 /// The release is (sum + noise)/B with noise of standard deviation σ·C: against the same stream without
-/// a sum the difference is sum/B, and the noise alone has the right size (χ² with 10⁵ degrees of freedom
-/// strays from its mean by sqrt(2·10⁵), here at most 5 times).
+/// a sum the difference is sum/B to a grid unit, and the noise alone has the right size (χ² with 10⁵ degrees
+/// of freedom strays from its mean by sqrt(2·10⁵), here at most 5 times).
 #[test]
 fn releases_the_noised_sum_over_the_expected_batch() {
     let release = |value: f32| {
         let mut session = begin(PLAN, 1, 0, MemoryStore::default()).unwrap();
         let open = session.open_step().unwrap();
-        let mut values = vec![0.0; 100_000];
-        values[0] = value;
-        let gradient =
-            pollster::block_on(open.release(ClippedSum::new(values, PLAN.clip_norm))).unwrap();
+        let mut sum = HostSum::new(open.grid(), 100_000);
+        sum.add_row(&[(0, &[value])]);
+        let gradient = pollster::block_on(open.release(sum)).unwrap();
         (gradient.values().to_vec(), gradient.expected_noise_norm())
     };
     let ((noise, norm), (noisy, _)) = (release(0.0), release(0.4));
-    assert!((noisy[0] - noise[0] - 0.4 / 20.0).abs() < 1e-6);
+    let unit = Grid::of_plan(&PLAN).spacing() / 20.0;
+    assert!((f64::from(noisy[0] - noise[0]) - 0.4 / 20.0).abs() < 2.0 * unit + 1e-8);
     assert_eq!(noisy[1..], noise[1..]);
     let deviation = PLAN.noise_multiplier * PLAN.clip_norm / 20.0;
     let chi: f64 = noise
@@ -154,31 +156,68 @@ fn a_dropped_step_charges_nothing() {
     assert_ne!(session.open_step().unwrap().rows(), rows);
 }
 
-/// Sums that cannot be what the plan's noise was scaled for are refused before anything is charged.
+/// A sum clipped or rounded otherwise than the plan says is refused before anything is charged.
 #[test]
-fn sums_that_were_not_clipped_are_refused() {
+fn sums_on_another_grid_are_refused() {
     let mut session = begin(PLAN, 1, 0, MemoryStore::default()).unwrap();
-    let open = session.open_step().unwrap();
-    let other = pollster::block_on(open.release(ClippedSum::new(vec![0.0; 4], 1.0)));
-    assert!(matches!(
-        other,
-        Err(PrivacyError::ClipNormMismatch {
-            clipped: 1.0,
-            planned: 0.5
-        })
-    ));
-    for value in [f32::NAN, f32::INFINITY, f32::MAX] {
+    for other in [
+        PrivacyPlan {
+            clip_norm: 1.0,
+            ..PLAN
+        },
+        PrivacyPlan {
+            noise_multiplier: 0.5,
+            ..PLAN
+        },
+        PrivacyPlan {
+            expected_batch: 2_000,
+            rows: 100_000,
+            ..PLAN
+        },
+    ] {
         let open = session.open_step().unwrap();
-        let refused = pollster::block_on(open.release(ClippedSum::new(vec![0.0, value], 0.5)));
-        assert!(matches!(refused, Err(PrivacyError::NotClipped { .. })));
+        let sum = HostSum::new(Grid::of_plan(&other), 4);
+        let refused = pollster::block_on(open.release(sum));
+        assert_eq!(refused.err(), Some(PrivacyError::GridMismatch));
     }
-    let open = session.open_step().unwrap();
-    let longest = (open.rows().len() as f64 * 0.5) as f32;
-    let too_long = pollster::block_on(open.release(ClippedSum::new(vec![1.01 * longest], 0.5)));
-    assert!(matches!(too_long, Err(PrivacyError::NotClipped { .. })));
     assert_eq!(session.epsilon(), 0.0);
-    let open = session.open_step().unwrap();
-    assert!(pollster::block_on(open.release(ClippedSum::new(vec![longest], 0.5))).is_ok());
+}
+
+/// A device that fails after the charge releases nothing, the charge stays, and no other sum gets the noise
+/// that the device was given.
+#[test]
+fn a_lost_sum_stays_charged_and_its_noise_is_never_used_again() {
+    struct Lost(Grid, std::rc::Rc<std::cell::RefCell<Vec<StepNoise>>>, bool);
+    impl ClippedSum for Lost {
+        fn dimensions(&self) -> usize {
+            1
+        }
+        fn grid(&self) -> Grid {
+            self.0
+        }
+        async fn noised(self, noise: StepNoise) -> Result<Vec<i32>, SumLost> {
+            self.1.borrow_mut().push(noise);
+            // Either an error, or fewer values than there are coordinates.
+            if self.2 {
+                Err(SumLost("unplugged".into()))
+            } else {
+                Ok(Vec::new())
+            }
+        }
+    }
+    let seen = std::rc::Rc::default();
+    let mut session = begin(PLAN, 1, 0, MemoryStore::default()).unwrap();
+    for reported in [true, false] {
+        let before = session.epsilon();
+        let open = session.open_step().unwrap();
+        let sum = Lost(open.grid(), std::rc::Rc::clone(&seen), reported);
+        let end = pollster::block_on(open.release(sum));
+        assert!(matches!(end, Err(PrivacyError::SumLost(_))));
+        assert!(session.epsilon() > before);
+    }
+    step(&mut session).unwrap();
+    let seen = seen.borrow();
+    assert_ne!(seen[0].key(), seen[1].key());
 }
 
 /// An empty batch takes a noisy step and is charged like any other: not doing so would tell who was in.

@@ -8,10 +8,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use common::{PLAN, begin, fingerprint};
+use vaultlab_privacy::grid::Grid;
 use vaultlab_privacy::ledger::{
     DatasetFingerprint, Ledger, LedgerStore, MemoryStore, SessionId, StoreError,
 };
-use vaultlab_privacy::session::{ClippedSum, PrivacyError, PrivacyPlan, ReleasedGradient};
+use vaultlab_privacy::session::{HostSum, PrivacyError, PrivacyPlan, ReleasedGradient};
 
 /// A store that lets another task run before each read and before each write.
 struct Interruptible(MemoryStore);
@@ -97,7 +98,7 @@ fn at_most_one_gets_the_last_step() {
         let [Ok(a), Ok(b)] = &mut sessions else {
             panic!("both begin")
         };
-        let sum = || ClippedSum::new(vec![0.0; 4], plan.clip_norm);
+        let sum = || HostSum::new(Grid::of_plan(&plan), 4);
         let ends = interleave(
             a.open_step().unwrap().release(sum()),
             b.open_step().unwrap().release(sum()),
@@ -128,7 +129,7 @@ fn no_charge_is_overwritten() {
         let [Ok(a), Ok(b)] = &mut sessions else {
             panic!("both begin")
         };
-        let sum = || ClippedSum::new(vec![0.0; 4], PLAN.clip_norm);
+        let sum = || HostSum::new(Grid::of_plan(&PLAN), 4);
         let ends = interleave(
             a.open_step().unwrap().release(sum()),
             b.open_step().unwrap().release(sum()),

@@ -1,38 +1,109 @@
-use crate::noise::expected_norm;
+use thiserror::Error;
 
-/// Head-room for f32 rounding when a sum's length is checked against what clipped gradients can reach.
-const LENGTH_SLACK: f64 = 1e-3;
+use crate::grid::{Grid, norm_at_most};
+use crate::noise::{StepNoise, expected_norm};
 
-/// The sum of a batch's per-row gradients, each clipped in L2 norm. It can be released, not read.
-pub struct ClippedSum {
-    pub(super) values: Vec<f32>,
-    pub(super) clip_norm: f64,
+/// The sum of a batch's clipped per-row gradients, in integers on a [`Grid`]. It stays where it was computed,
+/// on the host or on a device, and is read only after noise was added there.
+///
+/// The whole guarantee rests on what an implementation promises: the sum is Σ vᵢ over exactly the rows of the
+/// open step, once each; each vᵢ depends on row i and on earlier releases only, not on other rows; ‖vᵢ‖₂ is at
+/// most [`Grid::radius`] over all coordinates together, non-finite gradients counting as zero; and nothing of
+/// the sum gets out but through [`Self::noised`].
+#[allow(
+    async_fn_in_trait,
+    reason = "a session awaits it in place; nothing is sent between threads"
+)]
+pub trait ClippedSum {
+    /// Number of coordinates.
+    fn dimensions(&self) -> usize;
+
+    /// The grid it was clipped and rounded to.
+    fn grid(&self) -> Grid;
+
+    /// Adds `noise.integer(i)` to coordinate i, modulo 2^32, and reads the result. Called once, after the charge.
+    ///
+    /// # Errors
+    /// [`SumLost`] if the device that holds it failed.
+    async fn noised(self, noise: StepNoise) -> Result<Vec<i32>, SumLost>;
 }
 
-impl ClippedSum {
-    /// A sum over a step's rows, coordinate by coordinate.
+/// The device that held a sum failed. Its step is charged, and nothing was released.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the sum of a step was lost before it could be released ({0}); the step stays charged")]
+pub struct SumLost(pub String);
+
+/// A clipped sum in this process's memory.
+pub struct HostSum {
+    values: Vec<i32>,
+    grid: Grid,
+}
+
+impl HostSum {
+    /// An empty sum.
+    pub fn new(grid: Grid, dimensions: usize) -> Self {
+        Self {
+            values: vec![0; dimensions],
+            grid,
+        }
+    }
+
+    /// Clips one row's gradient, given in parts with the coordinate that each begins at, rounds it to the grid
+    /// and adds it. A gradient that is not finite counts as zero.
     ///
-    /// The whole guarantee rests on what the caller promises here: `values` is Σ gᵢ over exactly the rows
-    /// of the open step, once each; each gᵢ depends on row i and on earlier releases only, not on other
-    /// rows; and ‖gᵢ‖₂ ≤ `clip_norm` over all coordinates together, non-finite gradients counting as zero.
-    /// [`super::OpenStep::release`] can only check what follows from that for the sum.
-    pub fn new(values: Vec<f32>, clip_norm: f64) -> Self {
-        Self { values, clip_norm }
+    /// Returns a bound on the norm it was clipped by, infinite if it counted as zero.
+    ///
+    /// # Panics
+    /// If a part reaches beyond the last coordinate, or parts overlap (a coordinate given twice would escape
+    /// the clipping of the whole).
+    pub fn add_row(&mut self, parts: &[(usize, &[f32])]) -> f64 {
+        let mut ranges: Vec<_> = parts
+            .iter()
+            .map(|(first, part)| (*first, first + part.len()))
+            .collect();
+        ranges.sort_unstable();
+        assert!(
+            ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0),
+            "parts of a gradient overlap"
+        );
+        let norm = norm_at_most(parts.iter().map(|(_, part)| *part));
+        let multiplier = self.grid.multiplier(norm);
+        if multiplier > 0.0 {
+            for &(first, part) in parts {
+                let values = &mut self.values[first..first + part.len()];
+                for (sum, &value) in values.iter_mut().zip(part) {
+                    *sum = sum.wrapping_add(Grid::round(value, multiplier));
+                }
+            }
+        }
+        norm
     }
 
-    /// Number of coordinates.
-    pub fn dimensions(&self) -> usize {
-        self.values.len()
-    }
-
-    /// False if this cannot be the sum of `rows` gradients of norm at most the clipping norm.
-    pub(super) fn is_possible(&self, rows: usize) -> bool {
+    /// L2 norm of the sum, in units of the gradient. For the person who owns the rows: no noise protects it.
+    pub fn norm(&self) -> f64 {
         let squares: f64 = self
             .values
             .iter()
             .map(|&value| f64::from(value) * f64::from(value))
             .sum();
-        squares.sqrt() <= rows as f64 * self.clip_norm * (1.0 + LENGTH_SLACK)
+        squares.sqrt() * self.grid.spacing()
+    }
+}
+
+impl ClippedSum for HostSum {
+    fn dimensions(&self) -> usize {
+        self.values.len()
+    }
+
+    fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    async fn noised(mut self, noise: StepNoise) -> Result<Vec<i32>, SumLost> {
+        for (coordinate, value) in (0_u32..).zip(&mut self.values) {
+            *value = value.wrapping_add(noise.integer(coordinate));
+        }
+        Ok(self.values)
     }
 }
 

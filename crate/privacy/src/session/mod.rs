@@ -15,8 +15,8 @@
 //!
 //! ```compile_fail,E0382
 //! # use vaultlab_privacy::ledger::MemoryStore;
-//! # use vaultlab_privacy::session::{ClippedSum, OpenStep};
-//! async fn twice(step: OpenStep<'_, MemoryStore>, first: ClippedSum, second: ClippedSum) {
+//! # use vaultlab_privacy::session::{HostSum, OpenStep};
+//! async fn twice(step: OpenStep<'_, MemoryStore>, first: HostSum, second: HostSum) {
 //!     step.release(first).await;
 //!     step.release(second).await; // use of moved value: `step`
 //! }
@@ -42,11 +42,12 @@
 //! }
 //! ```
 //!
-//! The clipped sum cannot be read back, and so not be used without noise:
+//! A [`ClippedSum`] stays where it was computed, in integers on a [`Grid`](crate::grid::Grid), and what is
+//! read of it has noise on it already:
 //!
 //! ```compile_fail,E0616
-//! # use vaultlab_privacy::session::ClippedSum;
-//! fn peek(sum: &ClippedSum) -> f32 {
+//! # use vaultlab_privacy::session::HostSum;
+//! fn peek(sum: &HostSum) -> i32 {
 //!     sum.values[0] // field `values` is private
 //! }
 //! ```
@@ -55,7 +56,7 @@
 //!
 //! ```
 //! # use vaultlab_privacy::ledger::MemoryStore;
-//! # use vaultlab_privacy::session::{ClippedSum, PrivacyError, PrivateSession};
+//! # use vaultlab_privacy::session::{HostSum, PrivacyError, PrivateSession};
 //! async fn train(session: &mut PrivateSession<MemoryStore>) -> Result<(), PrivacyError> {
 //!     loop {
 //!         let step = match session.open_step() {
@@ -63,8 +64,11 @@
 //!             Err(PrivacyError::PlanFinished { .. } | PrivacyError::BudgetSpent { .. }) => return Ok(()),
 //!             Err(other) => return Err(other),
 //!         };
-//!         let _rows: &[usize] = step.rows();
-//!         let sum = ClippedSum::new(vec![0.0; 8], step.clip_norm());
+//!         let mut sum = HostSum::new(step.grid(), 8);
+//!         for _row in step.rows() {
+//!             let gradient = [0.5; 8]; // of this row's loss, by the engine
+//!             sum.add_row(&[(0, &gradient)]);
+//!         }
 //!         let gradient = step.release(sum).await?;
 //!         let _update: &[f32] = gradient.values();
 //!     }
@@ -76,7 +80,7 @@ mod plain;
 mod plan;
 mod private;
 
-pub use gradient::{ClippedSum, GradientPrivacy, ReleasedGradient};
+pub use gradient::{ClippedSum, GradientPrivacy, HostSum, ReleasedGradient, SumLost};
 pub use plain::{PlainPlan, PlainSession, PlainStep};
 pub use plan::{PlanError, PrivacyPlan};
 pub use private::{OpenStep, PrivateSession};
@@ -133,20 +137,12 @@ pub enum PrivacyError {
     /// No random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-    /// The sum was clipped to another norm than the noise is scaled to.
-    #[error("the gradients were clipped to {clipped}, but the plan's clipping norm is {planned}")]
-    ClipNormMismatch {
-        /// Norm the sum was clipped to.
-        clipped: f64,
-        /// Norm of the plan.
-        planned: f64,
-    },
-    /// The sum cannot be one of this many clipped gradients.
+    /// The sum was clipped, or rounded, otherwise than the plan says.
     #[error(
-        "the sum of the gradients is not finite or longer than {rows} clipped gradients can be; this is a defect"
+        "the gradients were clipped or rounded to another grid than the plan's; this is a defect"
     )]
-    NotClipped {
-        /// Rows of the batch.
-        rows: usize,
-    },
+    GridMismatch,
+    /// The device that held the sum failed.
+    #[error(transparent)]
+    SumLost(#[from] SumLost),
 }

@@ -1,8 +1,11 @@
+use rand::Rng;
+
 use super::plan::{PlanError, PrivacyPlan};
-use super::{ClippedSum, GradientPrivacy, PrivacyError, ReleasedGradient};
+use super::{ClippedSum, GradientPrivacy, PrivacyError, ReleasedGradient, SumLost};
+use crate::grid::Grid;
 use crate::ledger::{DatasetFingerprint, Ledger, LedgerError, LedgerStore, RunCharge, RunId};
 use crate::ledger::{SessionId, SessionRecord, StepCurves};
-use crate::noise::add_gaussian;
+use crate::noise::StepNoise;
 use crate::randomness::{Purpose, Randomness, Streams};
 use crate::sampling::PoissonSampler;
 use crate::statement::PrivacyStatement;
@@ -70,6 +73,7 @@ impl<S: LedgerStore> PrivateSession<S> {
             steps: 0,
             delta: plan.delta,
             batch_cap: plan.batch_cap,
+            dimensions: 0,
         };
         let mut known = 0_u64;
         for earlier in ledger.charges().filter(|earlier| earlier.run == run_id) {
@@ -172,6 +176,15 @@ impl<S: LedgerStore> PrivateSession<S> {
         )
     }
 
+    /// The next step's noise.
+    fn step_noise(&self, grid: Grid) -> StepNoise {
+        let mut stream = self.streams.stream(self.steps_done, Purpose::Noise);
+        StepNoise::new(
+            std::array::from_fn(|_| stream.next_u32()),
+            grid.noise_bits(),
+        )
+    }
+
     /// Takes over what the store holds.
     async fn read_ledger(&mut self) -> Result<(), PrivacyError> {
         self.ledger = Ledger::read(&self.store, &self.own.fingerprint).await?;
@@ -245,42 +258,46 @@ impl<S: LedgerStore> OpenStep<'_, S> {
         self.session.plan.clip_norm
     }
 
-    /// Writes the charge durably, then adds Gaussian noise of standard deviation σ·C to each coordinate
-    /// and divides by the expected batch size.
+    /// The grid to clip and round each row's gradient to.
+    pub fn grid(&self) -> Grid {
+        Grid::of_plan(&self.session.plan)
+    }
+
+    /// Writes the charge durably, then has noise of standard deviation σ·C added to each coordinate of the sum,
+    /// where it is, and divides what comes back by the expected batch size.
     ///
     /// # Errors
-    /// When the sum is not one of this batch's gradients clipped to the plan's norm (nothing is charged
-    /// then), the ledger cannot be written and read back, or another session has spent the budget in the
-    /// meantime. Nothing is released on any error; a charge may remain.
-    pub async fn release(self, sum: ClippedSum) -> Result<ReleasedGradient, PrivacyError> {
-        let Self { session, rows } = self;
+    /// When the sum is on another grid than the plan's (nothing is charged then), the ledger cannot be written
+    /// and read back, another session has spent the budget in the meantime, or the sum's device fails. Nothing
+    /// is released on any error; a charge may remain.
+    pub async fn release(self, sum: impl ClippedSum) -> Result<ReleasedGradient, PrivacyError> {
+        let grid = self.grid();
+        let Self { session, .. } = self;
         let plan = session.plan;
-        if sum.clip_norm != plan.clip_norm {
-            return Err(PrivacyError::ClipNormMismatch {
-                clipped: sum.clip_norm,
-                planned: plan.clip_norm,
-            });
+        if sum.grid() != grid {
+            return Err(PrivacyError::GridMismatch);
         }
-        if !sum.is_possible(rows.len()) {
-            return Err(PrivacyError::NotClipped { rows: rows.len() });
-        }
+        let dimensions = sum.dimensions();
         session.charge().await?;
-        let noise_on_sum = plan.noise_on_sum();
-        let mut stream = session.streams.stream(session.steps_done, Purpose::Noise);
-        let values = add_gaussian(
-            &sum.values,
-            noise_on_sum,
-            plan.expected_batch as f64,
-            &mut stream,
-        );
+        let noise = session.step_noise(grid);
+        // Counted before the noise is handed out: should the device fail now, no other sum gets this noise.
         session.steps_done += 1;
+        let noised = sum.noised(noise).await?;
+        if noised.len() != dimensions {
+            return Err(SumLost(format!("{} of {dimensions} came back", noised.len())).into());
+        }
+        let batch = plan.expected_batch as f64;
+        let noise_on_sum = plan.noise_on_sum();
         let privacy = if session.is_secure() {
             GradientPrivacy::Private { noise_on_sum }
         } else {
             GradientPrivacy::InsecureTest { noise_on_sum }
         };
         Ok(ReleasedGradient {
-            values,
+            values: noised
+                .into_iter()
+                .map(|value| grid.update(value, batch))
+                .collect(),
             privacy,
             step: session.steps_done,
         })

@@ -8,7 +8,7 @@ use vaultlab_privacy::ledger::{
 };
 use vaultlab_privacy::randomness::Randomness;
 use vaultlab_privacy::session::{
-    ClippedSum, PrivacyError, PrivacyPlan, PrivateSession, ReleasedGradient,
+    HostSum, PrivacyError, PrivacyPlan, PrivateSession, ReleasedGradient,
 };
 
 /// 200 rows in batches of 20, σ = 1: ε 8 after about 200 steps.
@@ -58,13 +58,12 @@ pub fn step<S: LedgerStore>(
     session: &mut PrivateSession<S>,
 ) -> Result<ReleasedGradient, PrivacyError> {
     let step = session.open_step()?;
-    let clip = step.clip_norm();
-    let mut values = vec![0.0_f32; DIMENSIONS];
+    let mut sum = HostSum::new(step.grid(), DIMENSIONS);
     for &row in step.rows() {
-        // A gradient of norm C along one axis.
-        values[row % DIMENSIONS] += clip as f32;
+        // A gradient along one axis.
+        sum.add_row(&[(row % DIMENSIONS, &[1.0])]);
     }
-    pollster::block_on(step.release(ClippedSum::new(values, clip)))
+    pollster::block_on(step.release(sum))
 }
 
 /// What goes wrong at a save.

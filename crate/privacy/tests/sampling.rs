@@ -5,7 +5,6 @@
 //! caught (a biased coin, a wrong variance, correlated coordinates) move it by tens to hundreds.
 
 use rand::Rng;
-use vaultlab_privacy::noise::{add_gaussian, expected_norm};
 use vaultlab_privacy::randomness::{Purpose, Randomness, Streams};
 use vaultlab_privacy::sampling::PoissonSampler;
 
@@ -113,75 +112,6 @@ fn the_threshold_is_exact() {
     );
     assert!(PoissonSampler::new(3, 4).is_none() && PoissonSampler::new(3, 0).is_none());
     assert!(PoissonSampler::new(0, 0).is_none());
-}
-
-/// Draws from N(0, 1), through the function that releases gradients.
-fn noise(count: usize, seed: u32) -> Vec<f64> {
-    let mut stream = streams(seed).stream(0, Purpose::Noise);
-    // Standard deviation 3 · 0.5 on the sum, divided by a batch of 1.5.
-    let noisy = add_gaussian(&vec![0.0; count], 3.0 * 0.5, 1.5, &mut stream);
-    noisy.into_iter().map(f64::from).collect()
-}
-
-/// The first four moments of 10⁶ coordinates, and the correlation of neighbours: each mean strays by
-/// standard deviation / sqrt(n), with E x² = 1, Var x² = 2, Var x³ = 15, Var x⁴ = 96.
-#[test]
-fn noise_has_gaussian_moments() {
-    let noise = noise(1_000_000, 7);
-    let n = noise.len() as f64;
-    let mean = |f: &dyn Fn(f64) -> f64| noise.iter().map(|&x| f(x)).sum::<f64>() / n;
-    let strays = [
-        mean(&|x| x) * n.sqrt(),
-        (mean(&|x| x * x) - 1.0) * (n / 2.0).sqrt(),
-        mean(&|x| x * x * x) * (n / 15.0).sqrt(),
-        (mean(&|x| x.powi(4)) - 3.0) * (n / 96.0).sqrt(),
-        noise.windows(2).map(|pair| pair[0] * pair[1]).sum::<f64>() / n.sqrt(),
-    ];
-    assert!(strays.iter().all(|stray| stray.abs() < LIMIT), "{strays:?}");
-}
-
-/// Kolmogorov-Smirnov against the normal distribution function: with n = 10⁵, D·sqrt(n) exceeds 2.7
-/// with probability 2·exp(-2·2.7²) ≈ 9e-7.
-#[test]
-fn noise_is_gaussian_throughout() {
-    let mut noise = noise(100_000, 8);
-    noise.sort_by(f64::total_cmp);
-    let n = noise.len() as f64;
-    let distance = noise.iter().enumerate().map(|(index, &x)| {
-        let expected = normal_cdf(x);
-        (expected - index as f64 / n)
-            .abs()
-            .max((expected - (index + 1) as f64 / n).abs())
-    });
-    let statistic = distance.fold(0.0, f64::max) * n.sqrt();
-    assert!(statistic < 2.7, "{statistic}");
-}
-
-/// Φ(x) by the series of positive terms φ(x)(x + x³/3 + x⁵/15 + …) + 1/2 (Abramowitz, Stegun 26.2.11).
-fn normal_cdf(x: f64) -> f64 {
-    let (mut term, mut sum, mut odd) = (x, x, 1.0);
-    while term.abs() > 1e-17 * sum.abs() {
-        odd += 2.0;
-        term *= x * x / odd;
-        sum += term;
-    }
-    0.5 + sum * (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt()
-}
-
-/// The noise's norm is as announced: its square, over σ², is χ² with d degrees of freedom.
-#[test]
-fn noise_norm_is_as_expected() {
-    let noise = noise(1_000_000, 9);
-    let norm = noise.iter().map(|x| x * x).sum::<f64>().sqrt();
-    let expected = expected_norm(1.0, noise.len());
-    assert!(
-        (norm - expected).abs() < LIMIT / 2.0_f64.sqrt(),
-        "{norm} instead of {expected}"
-    );
-    // E of the χ distribution: sqrt(2/π) and sqrt(π/2) in one and two dimensions.
-    assert!((expected_norm(1.0, 1) / (2.0 / std::f64::consts::PI).sqrt() - 1.0).abs() < 0.125);
-    assert!((expected_norm(1.0, 2) / (std::f64::consts::PI / 2.0).sqrt() - 1.0).abs() < 0.032);
-    assert_eq!(expected_norm(1.0, 0), 0.0);
 }
 
 /// Streams repeat under the same seed, step and purpose, and share nothing under another.
