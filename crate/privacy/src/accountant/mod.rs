@@ -5,12 +5,15 @@
 //! [`epsilon`]): it is cheap enough to ask after every step and at every move of a slider. [`pld`] is
 //! nearly exact, at some tens of milliseconds an answer.
 
+mod live;
 pub mod pld;
 pub mod rdp;
 mod renyi_moment;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use live::LiveAccountant;
 
 /// Name and version of the accountant behind [`epsilon`], as quoted in statements and ledgers.
 pub const ACCOUNTANT: &str = concat!(
@@ -72,6 +75,17 @@ pub enum AccountingError {
         "delta is {0}; it must lie strictly between 0 and 1, well below 1 over the number of rows"
     )]
     Delta(f64),
+    /// Truncation without rows, or with room for none.
+    #[error("batches of at most {cap} rows out of {rows}: both must be at least 1")]
+    Truncation {
+        /// Rows drawn from.
+        rows: u64,
+        /// Largest batch.
+        cap: u64,
+    },
+    /// Rényi accounting has no bound for truncated batches here.
+    #[error("the Rényi accountant does not cover truncated batches; use the PLD accountant")]
+    TruncationUnsupported,
     /// The target ε is not a positive finite number.
     #[error("the target epsilon is {0}; it must be positive and finite")]
     TargetEpsilon(f64),
@@ -91,13 +105,19 @@ impl Phase {
     /// Checks that the accountant is defined for this phase.
     ///
     /// # Errors
-    /// [`AccountingError::SamplingRate`] or [`AccountingError::NoiseMultiplier`].
+    /// [`AccountingError::SamplingRate`], [`AccountingError::NoiseMultiplier`] or
+    /// [`AccountingError::Truncation`].
     pub fn validate(&self) -> Result<(), AccountingError> {
         if !(0.0..=1.0).contains(&self.sampling_rate) {
             return Err(AccountingError::SamplingRate(self.sampling_rate));
         }
         if !(self.noise_multiplier > 0.0 && self.noise_multiplier.is_finite()) {
             return Err(AccountingError::NoiseMultiplier(self.noise_multiplier));
+        }
+        if let Some(Truncation { rows, cap }) = self.truncation
+            && (rows == 0 || cap == 0)
+        {
+            return Err(AccountingError::Truncation { rows, cap });
         }
         Ok(())
     }

@@ -71,8 +71,12 @@ impl RdpCurve {
     /// All steps of a phase.
     ///
     /// # Errors
-    /// When the phase is out of range.
+    /// When the phase is out of range, or its batches are truncated.
     pub fn of_phase(phase: &Phase) -> Result<Self, AccountingError> {
+        phase.validate()?;
+        if phase.truncation.is_some() {
+            return Err(AccountingError::TruncationUnsupported);
+        }
         Ok(Self::of_step(phase.sampling_rate, phase.noise_multiplier)?.times(phase.steps))
     }
 
