@@ -96,6 +96,12 @@ export async function setField(page, testid, value) {
   }, testid);
   await field.fill(String(value));
   await field.blur();
+  await planned(page);
+}
+
+/** Waits until the accountant has answered what is on the form. */
+export function planned(page) {
+  return page.locator('[data-testid=plan-answer][aria-busy=false]').waitFor();
 }
 
 /** Waits for a run to end in the given way. */

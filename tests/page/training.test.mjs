@@ -6,7 +6,7 @@ import { test } from 'node:test';
 
 import { unzipSync, zipSync } from 'fflate';
 
-import { ask, giveRows, idle, modelLoaded, open, runEnds, setField, someRows } from './page.mjs';
+import { ask, giveRows, idle, modelLoaded, open, planned, runEnds, setField, someRows } from './page.mjs';
 import { scriptedSuite } from './suite.mjs';
 
 const { site, onPage } = scriptedSuite();
@@ -26,17 +26,110 @@ onPage('trains, stops by itself at the budget, and shows what ε does not cover'
   assert.ok((await page.getByTestId('advice').innerText()).includes('Earlier runs'));
 });
 
-onPage('a run on a spent budget leaves no empty adapter behind', async ({ page }) => {
+onPage('a run that no step is left for leaves no empty adapter behind', async ({ page }) => {
   await giveRows(page, 'rows.csv', someRows(200));
-  await setField(page, 'target-epsilon', 1);
   await setField(page, 'steps', 10);
-  for (let run = 0; run < 2; run++) {
+  // The second time, less is left of the budget than a step of this engine costs.
+  for (const [target, end] of [[1, 'finished'], [1.05, 'budgetSpent']]) {
+    await setField(page, 'target-epsilon', target);
     await page.getByTestId('train-private').click();
-    await runEnds(page, run === 0 ? 'finished' : 'budgetSpent');
+    await runEnds(page, end);
     await idle(page);
   }
   await page.waitForFunction(() => document.querySelectorAll('[data-adapter]').length === 1);
+});
+
+onPage('no private run starts on a spent budget; one without privacy still does', async ({ page }) => {
+  await giveRows(page, 'rows.csv', someRows(200));
+  await setField(page, 'target-epsilon', 1);
+  await setField(page, 'steps', 10);
+  await page.getByTestId('train-private').click();
+  await runEnds(page, 'finished');
+  await idle(page);
+  await planned(page);
   assert.match(await page.getByTestId('advice').innerText(), /used up/);
+  assert.match(await page.getByTestId('why-not').innerText(), /used up/);
+  assert.ok(await page.getByTestId('train-private').isDisabled());
+  await page.getByTestId('train-without-privacy').click();
+  await page.getByTestId('without-privacy-banner').waitFor();
+  await runEnds(page, 'finished');
+});
+
+onPage('plans a further run for what is left of the budget', async ({ page }) => {
+  await giveRows(page, 'rows.csv', someRows(200));
+  await setField(page, 'target-epsilon', 2);
+  await setField(page, 'steps', 10);
+  const read = async (name) => Number(await page.getByTestId(`plan-${name}`).innerText());
+  const fresh = { sigma: await read('sigma'), epsilon: await read('epsilon') };
+  assert.equal(await read('epsilon-after'), fresh.epsilon);
+  await page.getByTestId('train-private').click();
+  await runEnds(page, 'finished');
+  await idle(page);
+  await planned(page);
+  assert.ok((await read('sigma')) > fresh.sigma, 'less is left, so more noise is needed');
+  assert.ok((await read('epsilon')) < fresh.epsilon);
+  const after = await read('epsilon-after');
+  assert.ok(after > 1.98 && after <= 2, `the budget is used and kept: ${after}`);
+  const ledger = page.getByTestId('ledger');
+  assert.deepEqual(
+    await ledger.evaluate(({ dataset }) => [dataset.epsilon, dataset.steps, dataset.runs].map(Number)),
+    [1, 10, 1],
+  );
+  await ledger.getByRole('img', { name: 'ε = 1.00 of 2.00 spent, 2.00 after the planned run.' }).waitFor();
+});
+
+onPage('says what other data sets have spent of these rows', async ({ page }) => {
+  await giveRows(page, 'overlapping.csv', someRows(200));
+  assert.equal(
+    await page.getByTestId('overlap').innerText(),
+    '17 of these 180 rows were used before as part of another data set of 300 rows, in 2 runs of 12 steps in all. What was spent there counts here too.',
+  );
+  assert.match(await page.getByTestId('spent-before').innerText(), /ε = 1\.20/);
+  assert.doesNotMatch(await page.getByTestId('ledger').innerText(), /another$|rows-200/, 'no fingerprint is shown');
+  await setField(page, 'target-epsilon', 2);
+  await page.getByTestId('train-private').click();
+  await runEnds(page, 'budgetSpent');
+  assert.ok(Number(await page.getByTestId('epsilon-spent').getAttribute('data-epsilon')) <= 2 + 1e-9, 'the shared budget holds');
+});
+
+onPage('a limit on the batch is planned for, priced, and passed on', async ({ page }) => {
+  await giveRows(page, 'rows.csv', someRows(200));
+  await setField(page, 'steps', 5);
+  const sigma = async () => Number(await page.getByTestId('plan-sigma').innerText());
+  const unlimited = await sigma();
+  await setField(page, 'batch-cap', 33);
+  assert.ok((await sigma()) > unlimited, 'it costs noise');
+  assert.ok((await page.getByTestId('cap-cost').innerText()).includes(unlimited.toFixed(3)));
+  await page.getByTestId('train-private').click();
+  await runEnds(page, 'finished');
+  await idle(page);
+  assert.equal(JSON.parse((await statementJson(page)).text).plan.batchCap, 33);
+});
+
+/** The statement that the page gives as a file. */
+async function statementJson(page) {
+  await page.getByTestId('statement').locator('summary').click();
+  const download = page.waitForEvent('download');
+  await page.getByTestId('statement-json').click();
+  const file = await download;
+  return { name: file.suggestedFilename(), text: readFileSync(await file.path(), 'utf8') };
+}
+
+onPage('gives the privacy statement as text and as JSON, with the way to verify it', async ({ page, context }) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  await giveRows(page, 'rows.csv', someRows(100));
+  await setField(page, 'steps', 5);
+  await page.getByTestId('train-private').click();
+  await runEnds(page, 'finished');
+  await idle(page);
+  const { name, text } = await statementJson(page);
+  assert.equal(name, 'privacy_statement.json');
+  assert.equal(JSON.parse(text).steps, 5);
+  const statement = page.getByTestId('statement');
+  assert.match(await statement.innerText(), /vaultlab verify privacy_statement\.json/);
+  await page.getByTestId('copy-statement').click();
+  await statement.getByText('Copied.').waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), await page.getByTestId('statement-text').innerText());
 });
 
 onPage('labels a run without privacy wherever its adapter is named', async ({ page }) => {
@@ -145,7 +238,7 @@ onPage('saves an adapter as a zip in PEFT’s form, and loads it again', async (
   assert.equal(file.suggestedFilename(), 'private.zip');
   const archive = readFileSync(await file.path());
   const entries = unzipSync(archive);
-  assert.deepEqual(Object.keys(entries).sort(), ['adapter_config.json', 'adapter_model.safetensors', 'privacy_statement.txt']);
+  assert.deepEqual(Object.keys(entries).sort(), ['adapter_config.json', 'adapter_model.safetensors', 'privacy_statement.json', 'privacy_statement.txt']);
   await page.getByTestId('remove-adapter').click();
   await page.getByTestId('adapter-list').waitFor({ state: 'detached' });
   await page.getByTestId('adapter-file').setInputFiles({ name: 'private.zip', mimeType: 'application/zip', buffer: archive });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, duration, epsilon, parameters, scientific } from './format';
+import { bytes, duration, epsilon, parameters, plural, scientific } from './format';
 
 describe('epsilon', () => {
   it('never shows less than was spent', () => {
@@ -26,4 +26,8 @@ it('writes durations as people say them', () => {
 it('writes parameters and small numbers shortly', () => {
   expect([950, 41_000, 1_300_000, 268_000_000, 2_600_000_000].map(parameters)).toEqual(['950', '41 k', '1.3 M', '268 M', '2.6 B']);
   expect([1e-5, 0.005, 1].map(scientific)).toEqual(['1e-5', '5e-3', '1']);
+});
+
+it('counts in words', () => {
+  expect([0, 1, 1200].map((value) => plural(value, 'step'))).toEqual(['0 steps', '1 step', '1,200 steps']);
 });

@@ -24,6 +24,11 @@ export function count(value: number): string {
   return value.toLocaleString('en', { maximumFractionDigits: 0 });
 }
 
+/** A number with its noun: 1 run, 1,200 steps. */
+export function plural(value: number, noun: string): string {
+  return `${count(value)} ${noun}${value === 1 ? '' : 's'}`;
+}
+
 /** Parameters: 1.3 M, 268 M, 2.6 B. */
 export function parameters(value: number): string {
   if (value >= 1e9) return `${(value / 1e9).toFixed(1)} B`;

@@ -122,7 +122,7 @@ export class Engine {
       else problems.push({ line: index + 2, message: `has ${cells.length} cells where the header has ${columns.length}` });
     });
     if (sample.length === 0) throw new Failure('badData', `${fileName} holds no rows.`);
-    this.#table = { columns, rows: sample };
+    this.#table = { columns, rows: sample, fileName };
     emit({
       type: 'table',
       format: 'csv',
@@ -160,11 +160,27 @@ export class Engine {
 
   async readLedger({ delta }, emit) {
     const { fingerprint } = this.#rows;
+    const own = await this.#recorded();
+    const overlaps = this.#overlaps();
     const steps = await this.#spent();
-    emit({ type: 'ledger', fingerprint, epsilon: steps * 0.1, delta, steps, runs: steps > 0 ? 1 : 0 });
+    // So much noise that the real accountant finds less than a tenth a step: it must not refuse what this engine allows.
+    const phases = steps > 0 ? [{ samplingRate: 0.1, noiseMultiplier: 3, steps, truncation: null }] : [];
+    const runs = (own > 0 ? 1 : 0) + overlaps.reduce((sum, overlap) => sum + overlap.runs, 0);
+    emit({ type: 'ledger', fingerprint, epsilon: steps * 0.1, delta, steps, runs, phases, overlaps });
   }
 
+  /** A file of this name shares rows with another one that was trained on. */
+  #overlaps() {
+    if (this.#table.fileName !== 'overlapping.csv') return [];
+    return [{ fingerprint: 'another', sharedRows: 17, rows: 300, steps: 12, runs: 2 }];
+  }
+
+  /** Steps charged to these rows. */
   async #spent() {
+    return (await this.#recorded()) + this.#overlaps().reduce((sum, overlap) => sum + overlap.steps, 0);
+  }
+
+  async #recorded() {
     const records = await this.#host.loadLedger(this.#rows.fingerprint);
     return records.reduce((steps, bytes) => steps + JSON.parse(new TextDecoder().decode(bytes)).steps, 0);
   }
@@ -195,7 +211,7 @@ export class Engine {
         end = this.#asked === 'pause' ? 'paused' : 'stopped';
         break;
       }
-      if (run.privacy) await this.#host.saveLedger(this.#rows.fingerprint, 'only-session', encode({ steps: spent + 1 }));
+      if (run.privacy) await this.#host.saveLedger(this.#rows.fingerprint, 'only-session', encode({ steps: (await this.#recorded()) + 1 }));
       await wait(TICK * 4);
       step += 1;
       emit({
@@ -234,6 +250,7 @@ export class Engine {
         steps: step,
         accountant: 'scripted',
         statement: 'A scripted statement.',
+        statementJson: JSON.stringify({ scripted: true, steps: step, plan: run.privacy }),
       },
       withoutPrivacy: run.privacy === null,
     };
@@ -259,13 +276,15 @@ export class Engine {
   }
 
   async exportAdapter({ adapter }, emit) {
-    const { lora, withoutPrivacy } = this.#adapters.get(adapter);
+    const { lora, withoutPrivacy, privacy } = this.#adapters.get(adapter);
     const statement = withoutPrivacy ? 'Trained WITHOUT PRIVACY, for comparison only.' : 'A scripted statement.';
-    emit({ type: 'adapterFiles', adapter, files: ['adapter_config.json', 'adapter_model.safetensors', 'privacy_statement.txt'] }, [
-      encode({ peft_type: 'LORA', r: lora.rank, lora_alpha: lora.alpha, target_modules: lora.targets }),
-      new Uint8Array([0, 0, 0, 0]),
-      new TextEncoder().encode(statement),
-    ]);
+    const files = {
+      'adapter_config.json': encode({ peft_type: 'LORA', r: lora.rank, lora_alpha: lora.alpha, target_modules: lora.targets }),
+      'adapter_model.safetensors': new Uint8Array([0, 0, 0, 0]),
+      'privacy_statement.txt': new TextEncoder().encode(statement),
+    };
+    if (privacy) files['privacy_statement.json'] = new TextEncoder().encode(privacy.statementJson);
+    emit({ type: 'adapterFiles', adapter, files: Object.keys(files) }, Object.values(files));
   }
 
   async importAdapter({ name }, emit, files) {

@@ -68,7 +68,7 @@ function unzip(archive: string, bytes: Uint8Array): AdapterFile[] {
   return Object.entries(entries).map(([name, content]) => ({ name: baseName(name), bytes: content }));
 }
 
-const WANTED = /^(adapter_config\.json|adapter_model\.safetensors|privacy_statement\.txt)$/;
+const WANTED = /^(adapter_config\.json|adapter_model\.safetensors|privacy_statement\.(txt|json))$/;
 
 function baseName(path: string): string {
   return path.split('/').pop() ?? path;

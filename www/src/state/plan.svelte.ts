@@ -3,7 +3,7 @@
 import { demoPlan } from '../engine/demo';
 import { loraParameters } from '../engine/lora-size';
 import type { Planner } from '../privacy/planner';
-import type { PlanReply, PlanRequest, RunSettings, TracePoint } from '../protocol';
+import type { PlanReply, PlanRequest, PrivacySettings, RunSettings, TracePoint } from '../protocol';
 import { keptSettings } from '../storage/keep';
 import type { Data } from './data.svelte';
 import type { Session } from './session.svelte';
@@ -16,6 +16,8 @@ export interface PlanForm {
   sigma: number;
   delta: number;
   logicalBatch: number;
+  /** Largest batch; 0 for no limit. */
+  batchCap: number;
   steps: number;
   clipNorm: number;
   learningRate: number;
@@ -37,6 +39,7 @@ export const DEFAULT_PLAN: PlanForm = {
   sigma: 1,
   delta: 1e-5,
   logicalBatch: 32,
+  batchCap: 0,
   steps: 300,
   clipNorm: 0.5,
   learningRate: 7e-3,
@@ -69,7 +72,7 @@ export class Plan {
 
   /** What is asked of the accountant; null while there are no rows. */
   readonly request = $derived.by((): PlanRequest | null => {
-    const { by, targetEpsilon, sigma, delta, logicalBatch, steps, clipNorm } = this.form;
+    const { by, targetEpsilon, sigma, delta, logicalBatch, batchCap, steps, clipNorm } = this.form;
     const rows = this.data.rows?.trainRows ?? 0;
     if (rows === 0) return null;
     return {
@@ -80,28 +83,59 @@ export class Plan {
       delta,
       clipNorm,
       goal: by === 'epsilon' ? { type: 'targetEpsilon', epsilon: targetEpsilon } : { type: 'noiseMultiplier', sigma },
-      earlier: [],
+      // With what the ledger holds, a target is for all runs together, and the noise is for what is left of it.
+      earlier: this.data.ledger?.phases ?? [],
+      batchCap: batchCap > 0 ? batchCap : null,
       parameters: this.parameters,
     };
   });
 
+  /** The request that `answer` answers. The form may be ahead of it while the visitor types: an answer takes a moment. */
+  asked = $state.raw<PlanRequest | null>(null);
+
   /** σ, ε and advice of the plan, or why there is none. */
   readonly answer = $derived.by((): PlanReply | { problem: string } | null => {
-    if (!this.planner || !this.request) return null;
+    if (!this.planner || !this.asked) return null;
     try {
-      return this.planner.plan(this.request);
+      return this.planner.plan(this.asked);
     } catch (cause) {
       return { problem: cause instanceof Error ? cause.message : String(cause) };
     }
   });
 
-  /** ε along the planned run. */
-  readonly trace = $derived.by((): TracePoint[] => {
-    if (!this.planner || !this.request || !this.answer || 'problem' in this.answer) return [];
-    return this.planner.trace(this.request, this.answer);
+  /** The same plan without a limit on the batch: what the limit costs. Null while there is no limit. */
+  readonly uncapped = $derived.by((): PlanReply | null => {
+    if (!this.planner || !this.asked?.batchCap || this.answer === null || 'problem' in this.answer) return null;
+    try {
+      return this.planner.plan({ ...this.asked, batchCap: null });
+    } catch {
+      return null;
+    }
   });
 
-  readonly ready = $derived(this.answer !== null && !('problem' in this.answer) && this.targets.length > 0);
+  /** ε of these rows along the planned run, from what is spent already. */
+  readonly trace = $derived.by((): TracePoint[] => {
+    if (!this.planner || !this.asked || !this.answer || 'problem' in this.answer) return [];
+    return this.planner.trace(this.asked, this.answer);
+  });
+
+  /** ε at which training stops by itself: what was asked for, or what these rows will have spent after the run. */
+  readonly budget = $derived.by((): number | null => {
+    if (this.form.by === 'epsilon') return this.form.targetEpsilon;
+    return this.answer === null || 'problem' in this.answer ? null : this.answer.epsilonWithEarlier;
+  });
+
+  /** True once earlier runs have spent all that the plan allows. */
+  readonly usedUp = $derived.by((): boolean => {
+    const spent = this.data.ledger?.epsilon ?? 0;
+    return this.form.by === 'epsilon' && spent >= this.form.targetEpsilon;
+  });
+
+  /** Whether a run without privacy could start; a private one needs the accountant's answer as well. */
+  readonly complete = $derived(this.request !== null && this.targets.length > 0);
+  readonly ready = $derived(
+    this.complete && this.asked === this.request && this.answer !== null && !('problem' in this.answer) && !this.usedUp,
+  );
 
   constructor(
     readonly session: Session,
@@ -140,21 +174,14 @@ export class Plan {
     await keptSettings.save('plan', $state.snapshot(this.form)).catch(() => {});
   }
 
-  /** The run as the engine takes it. Without privacy, everything but the privacy is the same. */
+  /** The run as the engine takes it; null while the plan is not complete. Without privacy, everything else is the same. */
   settings(name: string, isPrivate: boolean): RunSettings | null {
-    const answer = this.answer;
-    if (!answer || 'problem' in answer) return null;
+    const privacy = this.#privacy();
+    if (!(isPrivate ? this.ready && privacy : this.complete)) return null;
     const form = $state.snapshot(this.form);
     return {
       name,
-      privacy: isPrivate
-        ? {
-            noiseMultiplier: answer.noiseMultiplier,
-            clipNorm: form.clipNorm,
-            delta: form.delta,
-            budgetEpsilon: form.by === 'epsilon' ? form.targetEpsilon : answer.epsilon,
-          }
-        : null,
+      privacy: isPrivate ? privacy : null,
       steps: form.steps,
       logicalBatch: Math.min(form.logicalBatch, this.data.rows?.trainRows ?? form.logicalBatch),
       microBatch: form.microBatch,
@@ -165,6 +192,19 @@ export class Plan {
       evaluateEvery: form.evaluateEvery,
       checkpointEvery: form.checkpointEvery,
       insecureSeed: null,
+    };
+  }
+
+  #privacy(): PrivacySettings | null {
+    const { answer, form, budget } = this;
+    if (answer === null || 'problem' in answer || budget === null) return null;
+    return {
+      noiseMultiplier: answer.noiseMultiplier,
+      clipNorm: form.clipNorm,
+      delta: form.delta,
+      // The session adds the steps up one by one, so its last digits may differ from the plan's.
+      budgetEpsilon: form.by === 'epsilon' ? budget : budget * (1 + 1e-6),
+      batchCap: form.batchCap > 0 ? form.batchCap : null,
     };
   }
 }

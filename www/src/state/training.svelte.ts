@@ -133,10 +133,12 @@ export class Training {
       await this.#keep();
       this.paused = { ...record, points: this.points, evaluations: this.evaluations };
     }
-    if (this.end === null) return;
     const { name, privacy } = record.run;
-    await this.session.notices.attempt('adapters', () => (discard ? this.adapters.remove(name) : this.adapters.keep(name)));
-    if (privacy) await this.session.notices.attempt('plan', () => this.data.readLedger(privacy.delta));
+    if (this.end !== null) await this.session.notices.attempt('adapters', () => (discard ? this.adapters.remove(name) : this.adapters.keep(name)));
+    if (!privacy) return;
+    // After a failure as well: what was charged until then is spent. An engine that is gone tells once it is back.
+    const read = (): Promise<void> => this.data.readLedger(privacy.delta);
+    await (this.end === null ? read().catch(() => {}) : this.session.notices.attempt('plan', read));
   }
 
   #show(record: StoredRun): void {
