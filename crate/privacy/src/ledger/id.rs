@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::DatasetRows;
 use crate::randomness::{NoRandomness, random_bytes};
 
 /// Text that is not the hexadecimal form of a ledger name.
@@ -80,22 +80,9 @@ hexadecimal_name! {
 }
 
 impl DatasetFingerprint {
-    /// Fingerprint of the rows, each given as its canonical bytes: SHA-256 over the sorted SHA-256
-    /// hashes of the rows. Order does not matter; a row that occurs twice counts twice.
-    ///
-    /// The caller decides what "the same row" means by what it puts into the bytes; they must be
-    /// unambiguous (two different rows never the same bytes).
+    /// Fingerprint of the rows, each given as its canonical bytes; see [`DatasetRows::of_rows`].
     pub fn of_rows<R: AsRef<[u8]>>(rows: impl IntoIterator<Item = R>) -> Self {
-        let mut hashes: Vec<[u8; 32]> = rows
-            .into_iter()
-            .map(|row| Sha256::digest(row.as_ref()).into())
-            .collect();
-        hashes.sort_unstable();
-        let mut digest = Sha256::new();
-        for hash in &hashes {
-            digest.update(hash);
-        }
-        Self(digest.finalize().into())
+        DatasetRows::of_rows(rows).fingerprint()
     }
 }
 

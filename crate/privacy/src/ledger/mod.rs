@@ -1,15 +1,21 @@
-//! What was ever charged to a data set.
+//! What was ever charged to a data set's rows.
 //!
-//! The ledger of a data set is keyed by its [`DatasetFingerprint`] and composes every run on exactly
-//! these rows, so that reloading a page, changing a slider or starting another run resets nothing.
+//! A data set is known by its [`DatasetFingerprint`], and beside its charges the ledger keeps a hash of each
+//! of its rows ([`DatasetRows`]), so that runs on data sets that merely overlap are composed for the rows
+//! they share ([`RowLedger`]). Reloading a page, changing a slider, adding a row or starting another run
+//! resets nothing.
 //!
 //! Each session (one opening of a run, in one tab or process) owns one [`SessionRecord`] and writes no
-//! other; the ledger is the union of all records. So two tabs at once cannot overwrite each other's
+//! other; the [`Ledger`] is the union of all records. So two tabs at once cannot overwrite each other's
 //! charges, without locks or transactions in the store: a grow-only counter per session (Shapiro et al.
-//! 2011). A charge is written before the noisy sum exists, so a crash can only over-count.
+//! 2011). Row hashes are on record before the first charge, and a charge before the noisy sum exists, so a
+//! crash can only over-count.
 
+mod charges;
 mod id;
 mod record;
+mod row_ledger;
+mod rows;
 mod store;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -17,15 +23,17 @@ mod file_store;
 
 use thiserror::Error;
 
+pub use charges::Charges;
+pub(crate) use charges::accounted_delta;
 pub use id::{DatasetFingerprint, RunId, SessionId};
 pub use record::{LEDGER_VERSION, RunCharge, SessionRecord};
+pub(crate) use row_ledger::RowLedgerReader;
+pub use row_ledger::{Overlap, RowLedger, Spent};
+pub use rows::{DatasetRows, ROWS_VERSION};
 pub use store::{LedgerStore, MemoryStore, StoreError};
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use file_store::FileStore;
-
-use crate::accountant::rdp::RdpCurve;
-use crate::accountant::{AccountingError, Phase, validate_delta};
 
 /// The ledger cannot be trusted to hold everything that was charged.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -35,6 +43,12 @@ pub enum LedgerError {
         "the privacy ledger of these rows is damaged ({0}); what was spent on them is unknown, so no private step can be taken"
     )]
     Damaged(String),
+    /// A record of a data set's rows is not what this program writes, so what it shares with others is unknown.
+    #[error(
+        "the record of the rows of a data set in the privacy ledger is damaged ({0}); which of its charges count for \
+         these rows is unknown, so no private step can be taken"
+    )]
+    DamagedRows(&'static str),
     /// A record was written by a newer version of this program.
     #[error(
         "the privacy ledger of these rows has version {0}, newer than this program; update the program"
@@ -97,11 +111,6 @@ impl Ledger {
         self.records.iter().map(|record| &record.charge)
     }
 
-    /// All charges as phases for an accountant.
-    pub fn phases(&self) -> Vec<Phase> {
-        self.charges().map(RunCharge::phase).collect()
-    }
-
     /// Steps charged over all runs.
     pub fn steps(&self) -> u64 {
         self.charges()
@@ -114,43 +123,5 @@ impl Ledger {
         runs.sort_unstable();
         runs.dedup();
         runs.len()
-    }
-
-    /// ε spent on these rows at `delta`, all runs composed.
-    ///
-    /// # Errors
-    /// When `delta` is out of range.
-    pub fn epsilon(&self, delta: f64) -> Result<f64, AccountingError> {
-        validate_delta(delta)?;
-        Ok(self.rdp(&mut StepCurves::default())?.epsilon(delta))
-    }
-
-    /// RDP of all charges.
-    pub(crate) fn rdp(&self, curves: &mut StepCurves) -> Result<RdpCurve, AccountingError> {
-        let mut total = RdpCurve::zero();
-        for phase in self.phases() {
-            total.add(&curves.of(&phase)?.times(phase.steps));
-        }
-        Ok(total)
-    }
-}
-
-/// RDP of single steps, by sampling rate and noise multiplier: a live run asks again after every step.
-#[derive(Default)]
-pub(crate) struct StepCurves(Vec<(f64, f64, RdpCurve)>);
-
-impl StepCurves {
-    /// One step of the phase's mechanism.
-    pub(crate) fn of(&mut self, phase: &Phase) -> Result<&RdpCurve, AccountingError> {
-        let (q, sigma) = (phase.sampling_rate, phase.noise_multiplier);
-        let known = self.0.iter().position(|(a, b, _)| *a == q && *b == sigma);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                self.0.push((q, sigma, RdpCurve::of_step(q, sigma)?));
-                self.0.len() - 1
-            }
-        };
-        Ok(&self.0[index].2)
     }
 }

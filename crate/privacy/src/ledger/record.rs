@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{DatasetFingerprint, LedgerError, RunId, SessionId};
 use crate::accountant::{Phase, Truncation};
+use crate::noise::TOTAL_VARIATION;
 
-/// Version of the stored form.
-pub const LEDGER_VERSION: u64 = 1;
+/// Version of the stored form. Version 2 added `batchCap` and `dimensions`, which a reader must not overlook.
+pub const LEDGER_VERSION: u64 = 2;
 
 /// Steps charged for a run by one session, with all that determines their cost.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct RunCharge {
     /// Largest batch, if larger draws are cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_cap: Option<u64>,
+    /// Coordinates that noise was drawn for at each step; 0 where it was not recorded.
+    #[serde(default)]
+    pub dimensions: u64,
 }
 
 impl RunCharge {
@@ -43,11 +47,24 @@ impl RunCharge {
             sampling_rate: self.sampling_rate(),
             noise_multiplier: self.noise_multiplier,
             steps: self.steps,
-            truncation: self.batch_cap.map(|cap| Truncation {
+            truncation: self.truncation(),
+        }
+    }
+
+    /// Total-variation distance between the noise as it was drawn and as it is accounted, all steps and
+    /// coordinates together ([`crate::noise`]).
+    pub fn sampler_error(&self) -> f64 {
+        self.steps as f64 * self.dimensions as f64 * TOTAL_VARIATION
+    }
+
+    /// A cap that no draw can reach cuts nothing.
+    fn truncation(&self) -> Option<Truncation> {
+        self.batch_cap
+            .filter(|&cap| cap < self.rows)
+            .map(|cap| Truncation {
                 rows: self.rows,
                 cap,
-            }),
-        }
+            })
     }
 
     /// True if both charges are for steps of the same mechanism.
@@ -61,6 +78,8 @@ impl RunCharge {
     fn problem(&self) -> Option<&'static str> {
         if self.expected_batch == 0 || self.expected_batch > self.rows {
             Some("impossible sampling rate")
+        } else if self.batch_cap == Some(0) {
+            Some("impossible cap on batches")
         } else if self.phase().validate().is_err() {
             Some("impossible noise multiplier")
         } else {

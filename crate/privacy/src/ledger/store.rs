@@ -1,7 +1,7 @@
 //! Where records are kept.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
@@ -37,10 +37,11 @@ impl StoreError {
     }
 }
 
-/// Durable storage of ledger records, keyed by data set and session.
+/// Durable storage of charges, keyed by data set and session, and of each data set's row hashes.
 ///
-/// Two sessions never write under the same key, so a store needs neither locks nor transactions across
-/// calls. It must be sequentially consistent: what one session has saved, every later `load` shows.
+/// Two sessions never write different bytes under the same key, so a store needs neither locks nor
+/// transactions across calls. It must be sequentially consistent: what one session has saved, every later
+/// read of any session shows.
 #[allow(async_fn_in_trait)] // A session stays on its thread; its futures need not be `Send`.
 pub trait LedgerStore {
     /// Every record kept for the data set, one per session, in any order; empty if there is none.
@@ -60,6 +61,32 @@ pub trait LedgerStore {
         session: &SessionId,
         record: &[u8],
     ) -> Result<(), StoreError>;
+
+    /// Every data set that has a record of either kind, each once, in any order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn data_sets(&self) -> Result<Vec<DatasetFingerprint>, StoreError>;
+
+    /// The data set's row hashes as they were saved, if they were.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn load_rows(
+        &self,
+        fingerprint: &DatasetFingerprint,
+    ) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Writes the data set's row hashes. Two sessions may do so at once, with the same bytes. Returns only
+    /// once the record would survive a crash or a closed tab.
+    ///
+    /// # Errors
+    /// When the record may not be durable.
+    async fn save_rows_durably(
+        &self,
+        fingerprint: &DatasetFingerprint,
+        record: &[u8],
+    ) -> Result<(), StoreError>;
 }
 
 impl<S: LedgerStore> LedgerStore for &S {
@@ -75,6 +102,25 @@ impl<S: LedgerStore> LedgerStore for &S {
     ) -> Result<(), StoreError> {
         S::save_durably(self, fingerprint, session, record).await
     }
+
+    async fn data_sets(&self) -> Result<Vec<DatasetFingerprint>, StoreError> {
+        S::data_sets(self).await
+    }
+
+    async fn load_rows(
+        &self,
+        fingerprint: &DatasetFingerprint,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        S::load_rows(self, fingerprint).await
+    }
+
+    async fn save_rows_durably(
+        &self,
+        fingerprint: &DatasetFingerprint,
+        record: &[u8],
+    ) -> Result<(), StoreError> {
+        S::save_rows_durably(self, fingerprint, record).await
+    }
 }
 
 /// A store in memory, shared by its clones. Durable only as long as the process: for tests, and for
@@ -82,12 +128,23 @@ impl<S: LedgerStore> LedgerStore for &S {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore(Arc<Mutex<Records>>);
 
-type Records = BTreeMap<(DatasetFingerprint, SessionId), Vec<u8>>;
+#[derive(Debug, Default)]
+struct Records {
+    charges: BTreeMap<(DatasetFingerprint, SessionId), Vec<u8>>,
+    rows: BTreeMap<DatasetFingerprint, Vec<u8>>,
+}
+
+impl MemoryStore {
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl LedgerStore for MemoryStore {
     async fn load(&self, fingerprint: &DatasetFingerprint) -> Result<Vec<Vec<u8>>, StoreError> {
-        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = self.records();
         let of_data_set = records
+            .charges
             .iter()
             .filter(|((owner, _), _)| owner == fingerprint);
         Ok(of_data_set.map(|(_, record)| record.clone()).collect())
@@ -99,8 +156,33 @@ impl LedgerStore for MemoryStore {
         session: &SessionId,
         record: &[u8],
     ) -> Result<(), StoreError> {
-        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        records.insert((*fingerprint, *session), record.to_vec());
+        self.records()
+            .charges
+            .insert((*fingerprint, *session), record.to_vec());
+        Ok(())
+    }
+
+    async fn data_sets(&self) -> Result<Vec<DatasetFingerprint>, StoreError> {
+        let records = self.records();
+        let charged = records.charges.keys().map(|(owner, _)| *owner);
+        let all: BTreeSet<DatasetFingerprint> =
+            charged.chain(records.rows.keys().copied()).collect();
+        Ok(all.into_iter().collect())
+    }
+
+    async fn load_rows(
+        &self,
+        fingerprint: &DatasetFingerprint,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.records().rows.get(fingerprint).cloned())
+    }
+
+    async fn save_rows_durably(
+        &self,
+        fingerprint: &DatasetFingerprint,
+        record: &[u8],
+    ) -> Result<(), StoreError> {
+        self.records().rows.insert(*fingerprint, record.to_vec());
         Ok(())
     }
 }

@@ -118,6 +118,16 @@ pub enum PrivacyError {
         /// Steps planned.
         steps: u32,
     },
+    /// The plan is for another number of rows than there are.
+    #[error(
+        "the plan is for {planned} rows, but the data set has {given}; plan again for these rows"
+    )]
+    OtherRows {
+        /// Rows of the plan.
+        planned: u64,
+        /// Rows of the data set.
+        given: u64,
+    },
     /// More steps were done than planned.
     #[error("the checkpoint stands at step {done}, but the plan has {planned} steps")]
     BeyondPlan {

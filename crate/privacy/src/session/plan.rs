@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::accountant::{AccountingError, Phase, Truncation, epsilon, validate_delta};
+use crate::ledger::accounted_delta;
 
 /// Everything that determines what a private run costs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,16 @@ pub enum PlanError {
         /// Training rows.
         rows: u64,
     },
+    /// The cap would cut most draws.
+    #[error(
+        "batches are capped at {cap} rows, fewer than the {batch} expected; most draws would be cut, so ask for a smaller batch instead"
+    )]
+    BatchCap {
+        /// Cap asked for.
+        cap: u64,
+        /// Expected batch.
+        batch: u64,
+    },
     /// The clipping norm is not a positive finite number.
     #[error("the clipping norm is {0}; it must be positive and finite")]
     ClipNorm(f64),
@@ -54,10 +65,20 @@ pub enum PlanError {
 impl PrivacyPlan {
     /// Checks every field.
     ///
+    /// A cap must be at least the expected batch. The update is divided by the expected batch, so a lower cap
+    /// would shorten every update; and its ε would be far worse than that of an expected batch of the cap's
+    /// size, which holds as many rows.
+    ///
     /// # Errors
     /// The first field that is out of range.
     pub fn validate(&self) -> Result<(), PlanError> {
         validate_batch(self.rows, self.expected_batch)?;
+        if let Some(cap) = self.batch_cap.filter(|&cap| cap < self.expected_batch) {
+            return Err(PlanError::BatchCap {
+                cap,
+                batch: self.expected_batch,
+            });
+        }
         if !(self.clip_norm > 0.0 && self.clip_norm.is_finite()) {
             return Err(PlanError::ClipNorm(self.clip_norm));
         }
@@ -80,10 +101,13 @@ impl PrivacyPlan {
             sampling_rate: self.sampling_rate(),
             noise_multiplier: self.noise_multiplier,
             steps: u64::from(self.steps),
-            truncation: self.batch_cap.map(|cap| Truncation {
-                rows: self.rows,
-                cap,
-            }),
+            truncation: self
+                .batch_cap
+                .filter(|&cap| cap < self.rows)
+                .map(|cap| Truncation {
+                    rows: self.rows,
+                    cap,
+                }),
         }
     }
 
@@ -93,7 +117,8 @@ impl PrivacyPlan {
     /// When the plan is out of range.
     pub fn epsilon(&self) -> Result<f64, PlanError> {
         self.validate()?;
-        Ok(epsilon(&[self.phase()], self.delta)?)
+        // The same small part of δ is set aside as when the steps are charged.
+        Ok(epsilon(&[self.phase()], accounted_delta(self.delta))?)
     }
 
     /// Standard deviation of the noise on each coordinate of the clipped sum, σ·C.

@@ -2,9 +2,12 @@ use rand::Rng;
 
 use super::plan::{PlanError, PrivacyPlan};
 use super::{ClippedSum, GradientPrivacy, PrivacyError, ReleasedGradient, SumLost};
+use crate::accountant::epsilon;
 use crate::grid::Grid;
-use crate::ledger::{DatasetFingerprint, Ledger, LedgerError, LedgerStore, RunCharge, RunId};
-use crate::ledger::{SessionId, SessionRecord, StepCurves};
+use crate::ledger::{
+    DatasetFingerprint, DatasetRows, LedgerError, LedgerStore, RowLedger, RowLedgerReader,
+    RunCharge, RunId, SessionId, SessionRecord, Spent,
+};
 use crate::noise::StepNoise;
 use crate::randomness::{Purpose, Randomness, Streams};
 use crate::sampling::PoissonSampler;
@@ -18,10 +21,14 @@ pub struct PrivateSession<S: LedgerStore> {
     store: S,
     /// This session's own charges, as far as they are known to be written.
     own: SessionRecord,
+    /// True once our row hashes are known to be on record.
+    rows_recorded: bool,
+    reader: RowLedgerReader,
     /// Everyone's charges when the store was last read, ours included.
-    ledger: Ledger,
-    curves: StepCurves,
-    spent: f64,
+    ledger: RowLedger,
+    /// What `spent` and `next` were computed from.
+    accounted: Option<(RowLedger, RunCharge)>,
+    spent: Spent,
     next: f64,
     steps_done: u32,
 }
@@ -34,17 +41,17 @@ pub struct OpenStep<'session, S: LedgerStore> {
 }
 
 impl<S: LedgerStore> PrivateSession<S> {
-    /// Begins `run_id` on the data set `fingerprint`, or resumes it after `steps_done` steps.
+    /// Begins `run_id` on these rows, or resumes it after `steps_done` steps.
     ///
-    /// Reads the ledger of the data set. Steps that the checkpoint has but the ledger does not know (a
+    /// Reads what was charged to the rows, on this data set or on others that share some. Steps that the checkpoint has but the ledger does not know (a
     /// ledger cleared or left on another machine) are charged again, with this session's first charge.
     ///
     /// # Errors
-    /// When the plan is out of range or is not the one the run was begun with, the ledger cannot be read
-    /// in full, or the platform gives no random bytes.
+    /// When the plan is out of range, is not the one the run was begun with or is for another number of rows,
+    /// the ledger cannot be read in full, or the platform gives no random bytes.
     pub async fn begin(
         plan: PrivacyPlan,
-        fingerprint: DatasetFingerprint,
+        rows: DatasetRows,
         run_id: RunId,
         steps_done: u32,
         randomness: Randomness,
@@ -57,13 +64,25 @@ impl<S: LedgerStore> PrivateSession<S> {
                 planned: plan.steps,
             });
         }
+        if rows.count() != plan.rows {
+            return Err(PrivacyError::OtherRows {
+                planned: plan.rows,
+                given: rows.count(),
+            });
+        }
         let sampler = PoissonSampler::new(plan.rows, plan.expected_batch).ok_or(
             PlanError::ExpectedBatch {
                 batch: plan.expected_batch,
                 rows: plan.rows,
             },
         )?;
-        let ledger = Ledger::read(&store, &fingerprint).await?;
+        let sampler = match plan.batch_cap {
+            Some(cap) => sampler.with_cap(cap),
+            None => sampler,
+        };
+        let fingerprint = rows.fingerprint();
+        let mut reader = RowLedgerReader::new(rows);
+        let ledger = reader.read(&store).await?;
         let mut charge = RunCharge {
             run: run_id,
             rows: plan.rows,
@@ -76,11 +95,13 @@ impl<S: LedgerStore> PrivateSession<S> {
             dimensions: 0,
         };
         let mut known = 0_u64;
-        for earlier in ledger.charges().filter(|earlier| earlier.run == run_id) {
+        let own = ledger.own();
+        for earlier in own.charges().filter(|earlier| earlier.run == run_id) {
             if !earlier.same_mechanism(&charge) {
                 return Err(PrivacyError::PlanChanged(run_id));
             }
             known = known.saturating_add(earlier.steps);
+            charge.dimensions = charge.dimensions.max(earlier.dimensions);
         }
         charge.steps = u64::from(steps_done).saturating_sub(known);
         let mut session = Self {
@@ -93,9 +114,11 @@ impl<S: LedgerStore> PrivateSession<S> {
                 session: SessionId::random()?,
                 charge,
             },
+            rows_recorded: false,
+            reader,
             ledger,
-            curves: StepCurves::default(),
-            spent: 0.0,
+            accounted: None,
+            spent: Spent::default(),
             next: 0.0,
             steps_done,
         };
@@ -124,10 +147,15 @@ impl<S: LedgerStore> PrivateSession<S> {
         })
     }
 
-    /// ε spent on these rows at the plan's δ: this run, and every other run in the ledger when it was
-    /// last read (at the beginning and at each release).
+    /// ε at the plan's δ of the row that bears most: this run, and every other run in the ledger on data sets
+    /// that hold the row, as last read (at the beginning and at each release).
     pub fn epsilon(&self) -> f64 {
-        self.spent
+        self.spent.epsilon
+    }
+
+    /// The same with the charges it comes from.
+    pub fn spent(&self) -> &Spent {
+        &self.spent
     }
 
     /// What [`Self::epsilon`] will be after one more step.
@@ -156,7 +184,7 @@ impl<S: LedgerStore> PrivateSession<S> {
     }
 
     /// Everything charged to these rows, as [`Self::epsilon`] counts it.
-    pub fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &RowLedger {
         &self.ledger
     }
 
@@ -170,8 +198,8 @@ impl<S: LedgerStore> PrivateSession<S> {
         PrivacyStatement::new(
             &self.plan,
             self.run_id(),
+            &self.spent,
             &self.ledger,
-            self.spent,
             self.is_secure(),
         )
     }
@@ -187,9 +215,9 @@ impl<S: LedgerStore> PrivateSession<S> {
 
     /// Takes over what the store holds.
     async fn read_ledger(&mut self) -> Result<(), PrivacyError> {
-        self.ledger = Ledger::read(&self.store, &self.own.fingerprint).await?;
+        self.ledger = self.reader.read(&self.store).await?;
         // A save that reported failure may have been kept after all: then it counts.
-        if let Some(written) = self.ledger.session(&self.own.session) {
+        if let Some(written) = self.ledger.own().session(&self.own.session) {
             self.own.charge.steps = self.own.charge.steps.max(written.charge.steps);
         }
         self.account()
@@ -200,10 +228,19 @@ impl<S: LedgerStore> PrivateSession<S> {
         if self.own.charge.steps > 0 {
             self.ledger.merge(self.own);
         }
-        let mut total = self.ledger.rdp(&mut self.curves)?;
-        self.spent = total.epsilon(self.plan.delta);
-        total.add(self.curves.of(&self.plan.phase())?);
-        self.next = total.epsilon(self.plan.delta);
+        let one_more = RunCharge {
+            steps: 1,
+            ..self.own.charge
+        };
+        let known = self.accounted.as_ref();
+        if known.is_some_and(|(ledger, step)| *ledger == self.ledger && *step == one_more) {
+            return Ok(());
+        }
+        let delta = self.plan.delta;
+        self.spent = self.ledger.spent_by(delta, None, epsilon)?;
+        let next = self.ledger.spent_by(delta, Some(&one_more), epsilon)?;
+        self.next = next.epsilon;
+        self.accounted = Some((self.ledger.clone(), one_more));
         Ok(())
     }
 
@@ -212,7 +249,8 @@ impl<S: LedgerStore> PrivateSession<S> {
         if epsilon <= self.plan.budget_epsilon {
             return Ok(());
         }
-        let (spent, next, budget) = (self.spent, self.next, self.plan.budget_epsilon);
+        let (spent, next) = (self.spent.epsilon, self.next);
+        let budget = self.plan.budget_epsilon;
         Err(PrivacyError::BudgetSpent {
             spent,
             next,
@@ -220,12 +258,30 @@ impl<S: LedgerStore> PrivateSession<S> {
         })
     }
 
-    /// Charges one step: durable, seen again when read back, and within the budget together with what
-    /// other sessions charged meanwhile.
+    /// Sees to it that our row hashes are on record, where other data sets' sessions will look for them.
+    async fn record_rows(&mut self) -> Result<(), LedgerError> {
+        if self.rows_recorded {
+            return Ok(());
+        }
+        let (rows, name) = (self.reader.rows(), &self.own.fingerprint);
+        if self.store.load_rows(name).await?.is_none() {
+            self.store.save_rows_durably(name, &rows.to_bytes()).await?;
+        }
+        let written = self.store.load_rows(name).await?;
+        DatasetRows::parse(&written.ok_or(LedgerError::ChargeLost)?, name)?;
+        self.rows_recorded = true;
+        Ok(())
+    }
+
+    /// Charges one step with noise on so many coordinates: durable, seen again when read back, and within the
+    /// budget together with what other sessions charged meanwhile, on these rows or on some of them.
     ///
-    /// Each session writes before it reads. So of two sessions that both reach for the last step, at
-    /// least one sees the other's charge and gives up; the charges of both remain.
-    async fn charge(&mut self) -> Result<(), PrivacyError> {
+    /// Each session writes, its row hashes first, before it reads. So of two sessions that both reach for the
+    /// last step, at least one sees the other's charge and gives up; the charges of both remain.
+    async fn charge(&mut self, dimensions: usize) -> Result<(), PrivacyError> {
+        self.record_rows().await?;
+        let own = &mut self.own.charge;
+        own.dimensions = own.dimensions.max(dimensions as u64);
         self.read_ledger().await?;
         self.require(self.next)?;
         let mut charged = self.own;
@@ -238,7 +294,7 @@ impl<S: LedgerStore> PrivateSession<S> {
         if self.own.charge.steps < charged.charge.steps {
             return Err(LedgerError::ChargeLost.into());
         }
-        self.require(self.spent)
+        self.require(self.spent.epsilon)
     }
 }
 
@@ -278,7 +334,7 @@ impl<S: LedgerStore> OpenStep<'_, S> {
             return Err(PrivacyError::GridMismatch);
         }
         let dimensions = sum.dimensions();
-        session.charge().await?;
+        session.charge(dimensions).await?;
         let noise = session.step_noise(grid);
         // Counted before the noise is handed out: should the device fail now, no other sum gets this noise.
         session.steps_done += 1;
