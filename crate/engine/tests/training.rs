@@ -11,7 +11,7 @@ use vaultlab_engine::train::{Checkpoint, Trainer, TrainingData};
 use vaultlab_formats::examples::Example;
 use vaultlab_privacy::accountant::{Phase, epsilon};
 use vaultlab_privacy::ledger::{
-    DatasetFingerprint, Ledger, LedgerStore, MemoryStore, SessionId, StoreError,
+    DatasetFingerprint, DatasetRows, Ledger, LedgerStore, MemoryStore, SessionId, StoreError,
 };
 use vaultlab_protocol::{
     Event, LoraSettings, PrivacySettings, RunSettings, StepReport, TrainEnd, WeightFormat,
@@ -86,7 +86,7 @@ fn data() -> TrainingData {
     TrainingData {
         train: (0..40).map(example).collect(),
         held_out: (40..50).map(example).collect(),
-        fingerprint: DatasetFingerprint::of_rows((0..40u8).map(|i| [i])),
+        rows: DatasetRows::of_rows((0..40u8).map(|i| [i])),
     }
 }
 
@@ -233,7 +233,7 @@ fn training_stops_by_itself_before_the_budget_is_passed() {
     let end =
         pollster::block_on(trainer.run(&Recorder::new(None), &Control::default())).expect("runs");
     assert_eq!((end, trainer.steps_done()), (TrainEnd::BudgetSpent, 0));
-    let ledger = pollster::block_on(Ledger::read(&store, &data.fingerprint)).expect("reads");
+    let ledger = pollster::block_on(Ledger::read(&store, &data.rows.fingerprint())).expect("reads");
     assert_eq!(ledger.steps(), 4);
 }
 
@@ -262,7 +262,7 @@ fn without_privacy_the_pattern_is_learnt_and_the_report_says_so() {
         );
         let report = trainer.outcome().report;
         assert!(report.without_privacy && report.privacy.is_none());
-        let ledger = pollster::block_on(Ledger::read(&store, &data.fingerprint)).expect("reads");
+        let ledger = pollster::block_on(Ledger::read(&store, &data.rows.fingerprint())).expect("reads");
         assert_eq!(ledger.steps(), 0);
     }
 }
@@ -280,6 +280,25 @@ impl LedgerStore for Broken {
         &self,
         _fingerprint: &DatasetFingerprint,
         _session: &SessionId,
+        _record: &[u8],
+    ) -> Result<(), StoreError> {
+        Err(StoreError::writing("the disk is full"))
+    }
+
+    async fn data_sets(&self) -> Result<Vec<DatasetFingerprint>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn load_rows(
+        &self,
+        _fingerprint: &DatasetFingerprint,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    async fn save_rows_durably(
+        &self,
+        _fingerprint: &DatasetFingerprint,
         _record: &[u8],
     ) -> Result<(), StoreError> {
         Err(StoreError::writing("the disk is full"))

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha20Rng;
 use vaultlab_privacy::audit::{CanaryPlan, GuessRule, p_value};
 use vaultlab_privacy::calibrate::noise_multiplier;
 use vaultlab_privacy::grid::{Grid, norm_at_most};
-use vaultlab_privacy::ledger::{DatasetFingerprint, MemoryStore, RunId};
+use vaultlab_privacy::ledger::{DatasetRows, MemoryStore, RunId};
 use vaultlab_privacy::noise::StepNoise;
 use vaultlab_privacy::randomness::Randomness;
 use vaultlab_privacy::session::{ClippedSum, HostSum, PrivacyPlan, PrivateSession, SumLost};
@@ -97,7 +97,7 @@ impl ClippedSum for DefectiveSum {
 
 /// A session on a ledger of its own.
 fn begin(plan: PrivacyPlan, randomness: Randomness) -> PrivateSession<MemoryStore> {
-    let rows = DatasetFingerprint::of_rows(["canaries"]);
+    let rows = DatasetRows::of_rows((0..plan.rows).map(u64::to_le_bytes));
     let run = RunId::from_bytes([1; 16]);
     let begun = PrivateSession::begin(plan, rows, run, 0, randomness, MemoryStore::default());
     pollster::block_on(begun).expect("begins")

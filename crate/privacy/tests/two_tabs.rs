@@ -32,6 +32,25 @@ impl LedgerStore for Interruptible {
         Pause(false).await;
         self.0.save_durably(fingerprint, session, record).await
     }
+
+    async fn data_sets(&self) -> Result<Vec<DatasetFingerprint>, StoreError> {
+        self.0.data_sets().await
+    }
+
+    async fn load_rows(
+        &self,
+        fingerprint: &DatasetFingerprint,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.load_rows(fingerprint).await
+    }
+
+    async fn save_rows_durably(
+        &self,
+        fingerprint: &DatasetFingerprint,
+        record: &[u8],
+    ) -> Result<(), StoreError> {
+        self.0.save_rows_durably(fingerprint, record).await
+    }
 }
 
 /// Pending once, then ready.

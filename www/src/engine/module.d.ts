@@ -18,6 +18,12 @@ export interface Host {
   loadLedger(fingerprint: string): Promise<Uint8Array[]>;
   /** Replaces one session's record. Resolves only once it is on disk: a step may not be taken before its charge is kept. */
   saveLedger(fingerprint: string, session: string, record: Uint8Array): Promise<void>;
+  /** Every data set that has charges or row hashes on record. */
+  ledgerDataSets(): Promise<string[]>;
+  /** Hashes of a data set's rows, which tell what it shares with others; null if they were never kept. */
+  loadRowHashes(fingerprint: string): Promise<Uint8Array | null>;
+  /** Resolves only once the hashes are on disk: they must be there before the first charge. */
+  saveRowHashes(fingerprint: string, record: Uint8Array): Promise<void>;
   saveCheckpoint(bytes: Uint8Array): Promise<void>;
 }
 

@@ -3,7 +3,7 @@
 import init, { Engine, type Host } from 'engine-module';
 import type { Event } from '../protocol';
 import { watchNetwork } from '../requests/watch';
-import { loadLedger, saveCheckpoint, saveLedger } from '../storage/durable';
+import { ledgerDataSets, loadLedger, loadRowHashes, saveCheckpoint, saveLedger, saveRowHashes } from '../storage/durable';
 import { asReport } from './failure';
 import { openSources } from './sources';
 import type { FromWorker, ToWorker } from './wire';
@@ -17,6 +17,9 @@ const host: Host = {
   emit: (reply, bytes) => post({ kind: 'reply', reply, bytes }),
   loadLedger,
   saveLedger,
+  ledgerDataSets,
+  loadRowHashes,
+  saveRowHashes,
   saveCheckpoint,
 };
 

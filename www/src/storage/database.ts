@@ -43,7 +43,10 @@ export interface StoredAdapter {
 }
 
 export interface Schema extends DBSchema {
+  /** Key: fingerprint/session. */
   ledgers: { key: string; value: Uint8Array };
+  /** Hashes of the rows of each data set in the ledger; key: fingerprint. Since version 2. */
+  rowHashes: { key: string; value: Uint8Array };
   checkpoints: { key: 'current'; value: Uint8Array };
   rows: { key: 'current'; value: StoredRows };
   runs: { key: 'current'; value: StoredRun };
@@ -52,15 +55,16 @@ export interface Schema extends DBSchema {
 }
 
 const NAME = 'vaultlab';
-const VERSION = 1;
+const VERSION = 2;
 
 let opened: Promise<IDBPDatabase<Schema>> | null = null;
 
 export function database(): Promise<IDBPDatabase<Schema>> {
   opened ??= openDB<Schema>(NAME, VERSION, {
+    // Only adds: what an older version of the page kept, its ledgers above all, stays as it is.
     upgrade(db) {
-      for (const store of ['ledgers', 'checkpoints', 'rows', 'runs', 'adapters', 'settings'] as const) {
-        db.createObjectStore(store);
+      for (const store of ['ledgers', 'rowHashes', 'checkpoints', 'rows', 'runs', 'adapters', 'settings'] as const) {
+        if (!db.objectStoreNames.contains(store)) db.createObjectStore(store);
       }
     },
     // A newer version of the page in another tab must not hang on this connection.

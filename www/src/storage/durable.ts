@@ -14,6 +14,25 @@ export function saveLedger(fingerprint: string, session: string, record: Uint8Ar
   return putStrict('ledgers', `${fingerprint}/${session}`, record);
 }
 
+/** Every data set that has charges or row hashes on record. */
+export async function ledgerDataSets(): Promise<string[]> {
+  const transaction = (await database()).transaction(['ledgers', 'rowHashes'], 'readonly');
+  const [charges, rows] = await Promise.all([
+    transaction.objectStore('ledgers').getAllKeys(),
+    transaction.objectStore('rowHashes').getAllKeys(),
+  ]);
+  return [...new Set([...charges.map((key) => key.slice(0, key.indexOf('/'))), ...rows])];
+}
+
+/** Hashes of a data set's rows, from which the engine sees what it shares with others. */
+export async function loadRowHashes(fingerprint: string): Promise<Uint8Array | null> {
+  return (await (await database()).get('rowHashes', fingerprint)) ?? null;
+}
+
+export function saveRowHashes(fingerprint: string, record: Uint8Array): Promise<void> {
+  return putStrict('rowHashes', fingerprint, record);
+}
+
 export function saveCheckpoint(bytes: Uint8Array): Promise<void> {
   return putStrict('checkpoints', 'current', bytes);
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use vaultlab_formats::config::{ModelConfig, PROJECTIONS};
 use vaultlab_formats::peft::{Adapter, AdapterConfig, LoraWeights, Targets};
+use vaultlab_privacy::statement::PrivacyStatement;
 use vaultlab_protocol::{AdapterReport, Event, LoraSettings};
 
 use super::{NamedSource, State};
@@ -14,6 +15,7 @@ use crate::weights::read_all;
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 const STATEMENT: &str = "privacy_statement.txt";
+const STATEMENT_JSON: &str = "privacy_statement.json";
 
 /// An adapter beside the base model: its values in host memory and on the device.
 pub struct HeldAdapter {
@@ -98,7 +100,8 @@ pub fn import_adapter(
     Ok((LoraLayout::from_modules(config, chosen)?, values, settings))
 }
 
-/// Writes an adapter as PEFT's two files, and its privacy statement as a third if there is one.
+/// Writes an adapter as PEFT's two files, with its privacy statement in words and as JSON if there is one. The JSON
+/// names the weights file by its SHA-256.
 ///
 /// # Errors
 /// [`EngineError::Adapter`].
@@ -165,6 +168,12 @@ pub fn export_adapter(
         (CONFIG.to_owned(), files.config_json),
         (WEIGHTS.to_owned(), files.safetensors),
     ];
+    if let Some(privacy) = &report.privacy {
+        let statement: PrivacyStatement = serde_json::from_str(&privacy.statement_json)
+            .map_err(|error| EngineError::Adapter(format!("its privacy statement: {error}")))?;
+        let statement = statement.of_adapter(&named[1].1);
+        named.push((STATEMENT_JSON.to_owned(), statement.to_json().into_bytes()));
+    }
     if let Some(statement) = statement {
         named.push((STATEMENT.to_owned(), statement.into_bytes()));
     }

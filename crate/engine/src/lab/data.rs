@@ -4,11 +4,12 @@ use vaultlab_formats::examples::{
 };
 use vaultlab_formats::template::InstructionTemplate;
 use vaultlab_formats::tokenizer::Tokenizer;
-use vaultlab_privacy::ledger::{DatasetFingerprint, Ledger, LedgerStore};
+use vaultlab_privacy::accountant::Phase;
+use vaultlab_privacy::ledger::{DatasetRows, LedgerStore, Overlap, RowLedger};
 use vaultlab_privacy::session::PrivacyError;
 use vaultlab_protocol::{
-    ColumnMapping, DataSettings, Event, LedgerReport, LineProblem, RowPreview, RowsReport,
-    TableReport,
+    BatchTruncation, ColumnMapping, DataSettings, Event, LedgerOverlap, LedgerReport, LineProblem,
+    PlanPhase, RowPreview, RowsReport, TableReport,
 };
 
 use super::model::instruction;
@@ -55,6 +56,7 @@ impl State {
         let (data, report) = prepare_rows(table, settings, &model.tokenizer, context, host).await?;
         host.emit(Event::Rows(report));
         self.rows = Some(data);
+        self.data_settings = Some(settings.clone());
         Ok(())
     }
 
@@ -64,21 +66,48 @@ impl State {
         delta: f64,
         host: &H,
     ) -> Result<(), EngineError> {
-        let fingerprint = self.rows()?.fingerprint;
-        let ledger = Ledger::read(store, &fingerprint)
+        let rows = &self.rows()?.rows;
+        let ledger = RowLedger::read(store, rows)
             .await
             .map_err(PrivacyError::from)?;
+        let spent = ledger.spent(delta).map_err(PrivacyError::from)?;
         host.emit(Event::Ledger(LedgerReport {
-            fingerprint: fingerprint.to_string(),
-            epsilon: ledger.epsilon(delta).map_err(PrivacyError::from)?,
+            fingerprint: rows.fingerprint().to_string(),
+            epsilon: spent.epsilon,
             delta,
-            steps: ledger.steps() as u32,
-            runs: ledger.runs() as u32,
-            phases: Vec::new(),
-            overlaps: Vec::new(),
+            steps: saturated(spent.charges.steps()),
+            runs: spent.charges.runs() as u32,
+            phases: spent.charges.phases().iter().map(plan_phase).collect(),
+            overlaps: ledger.overlaps().iter().map(overlap).collect(),
         }));
         Ok(())
     }
+}
+
+fn plan_phase(phase: &Phase) -> PlanPhase {
+    PlanPhase {
+        sampling_rate: phase.sampling_rate,
+        noise_multiplier: phase.noise_multiplier,
+        steps: saturated(phase.steps),
+        truncation: phase.truncation.map(|cut| BatchTruncation {
+            rows: saturated(cut.rows),
+            cap: saturated(cut.cap),
+        }),
+    }
+}
+
+fn overlap(other: &Overlap) -> LedgerOverlap {
+    LedgerOverlap {
+        fingerprint: other.fingerprint.to_string(),
+        shared_rows: saturated(other.shared_rows),
+        rows: saturated(other.rows),
+        steps: saturated(other.ledger.steps()),
+        runs: other.ledger.runs() as u32,
+    }
+}
+
+fn saturated(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn report(table: &Table) -> TableReport {
@@ -183,9 +212,10 @@ pub async fn prepare_rows<H: Host>(
     let mut data = TrainingData {
         train: Vec::new(),
         held_out: Vec::new(),
-        fingerprint: DatasetFingerprint::of_rows(Vec::<Vec<u8>>::new()),
+        rows: DatasetRows::of_rows(Vec::<Vec<u8>>::new()),
     };
     let mut canonical_rows = Vec::new();
+    let mut identities = Vec::new();
     let mut report = RowsReport {
         train_rows: 0,
         held_out_rows: 0,
@@ -225,6 +255,7 @@ pub async fn prepare_rows<H: Host>(
         } else {
             data.train.push(example);
             canonical_rows.push(canonical(row));
+            identities.push(table.row_identity(index));
         }
     }
     if data.train.is_empty() {
@@ -234,8 +265,8 @@ pub async fn prepare_rows<H: Host>(
     }
     let distinct: std::collections::HashSet<&Vec<u8>> = canonical_rows.iter().collect();
     report.duplicates = (canonical_rows.len() - distinct.len()) as u32;
-    data.fingerprint = DatasetFingerprint::of_rows(&canonical_rows);
-    report.fingerprint = data.fingerprint.to_string();
+    data.rows = DatasetRows::of_rows(&identities);
+    report.fingerprint = data.rows.fingerprint().to_string();
     report.train_rows = data.train.len() as u32;
     report.held_out_rows = data.held_out.len() as u32;
     Ok((data, report))

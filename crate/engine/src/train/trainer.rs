@@ -1,7 +1,7 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use vaultlab_formats::examples::Example;
-use vaultlab_privacy::ledger::{DatasetFingerprint, LedgerStore, RunId};
+use vaultlab_privacy::ledger::{DatasetRows, LedgerStore, RunId};
 use vaultlab_privacy::randomness::{Randomness, random_bytes};
 use vaultlab_privacy::session::PrivacyError;
 use vaultlab_privacy::session::{
@@ -27,8 +27,8 @@ pub struct TrainingData {
     pub train: Vec<Example>,
     /// Rows held out for evaluation.
     pub held_out: Vec<Example>,
-    /// Fingerprint of the training rows.
-    pub fingerprint: DatasetFingerprint,
+    /// Identities of the training rows, for the ledger; one for each of `train`.
+    pub rows: DatasetRows,
 }
 
 /// An adapter as training leaves it.
@@ -106,7 +106,7 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
         checkpoint: Checkpoint,
         store: S,
     ) -> Result<Self, EngineError> {
-        checkpoint.check(&model.config, data.fingerprint)?;
+        checkpoint.check(&model.config, data.rows.fingerprint())?;
         let Checkpoint {
             header,
             parameters,
@@ -167,7 +167,7 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
                     batch_cap: privacy.batch_cap.map(u64::from),
                 };
                 let session =
-                    PrivateSession::begin(plan, data.fingerprint, run_id, done, randomness, store);
+                    PrivateSession::begin(plan, data.rows.clone(), run_id, done, randomness, store);
                 Session::Private(Box::new(session.await?))
             }
             None => {
@@ -407,7 +407,7 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
             header: CheckpointHeader::new(
                 self.run.clone(),
                 self.run_id,
-                self.data.fingerprint,
+                self.data.rows.fingerprint(),
                 self.optimizer.step,
                 &self.model.config,
             ),
@@ -436,8 +436,7 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
                     steps: statement.run_steps as u32,
                     accountant: statement.accountant.clone(),
                     statement: statement.to_string(),
-                    statement_json: serde_json::to_string_pretty(&statement)
-                        .expect("numbers and texts serialise"),
+                    statement_json: statement.to_json(),
                 })
             }
         };

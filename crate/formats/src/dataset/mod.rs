@@ -8,6 +8,7 @@ mod detect;
 mod error;
 mod guess;
 mod header;
+mod identity;
 mod json;
 mod plain;
 mod rows;

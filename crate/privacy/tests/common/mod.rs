@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 
 use vaultlab_privacy::ledger::{
-    DatasetFingerprint, LedgerStore, MemoryStore, RunId, SessionId, StoreError,
+    DatasetFingerprint, DatasetRows, LedgerStore, MemoryStore, RunId, SessionId, StoreError,
 };
 use vaultlab_privacy::randomness::Randomness;
 use vaultlab_privacy::session::{
@@ -28,16 +28,39 @@ pub const SEED: Randomness = Randomness::InsecureSeed(3);
 /// Coordinates of the gradients in these tests.
 pub const DIMENSIONS: usize = 16;
 
+/// The data set of the rows with these numbers.
+pub fn rows(numbers: impl IntoIterator<Item = u64>) -> DatasetRows {
+    DatasetRows::of_rows(numbers.into_iter().map(u64::to_le_bytes))
+}
+
+/// The data set that [`begin`] uses for [`PLAN`].
 pub fn fingerprint() -> DatasetFingerprint {
-    DatasetFingerprint::of_rows(["one", "two", "three"])
+    rows(0..PLAN.rows).fingerprint()
+}
+
+/// ε as sessions account it and as plans state it: the same mechanisms, grouped and discretised alike up to
+/// the accountant's grid.
+pub fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-4 * b
 }
 
 pub fn run_id(number: u8) -> RunId {
     RunId::from_bytes([number; 16])
 }
 
-/// Begins a run in test mode.
+/// Begins a run in test mode, on rows 0, 1, … as many as the plan has.
 pub fn begin<S: LedgerStore>(
+    plan: PrivacyPlan,
+    run: u8,
+    done: u32,
+    store: S,
+) -> Result<PrivateSession<S>, PrivacyError> {
+    begin_on(rows(0..plan.rows), plan, run, done, store)
+}
+
+/// Begins a run in test mode on the given rows.
+pub fn begin_on<S: LedgerStore>(
+    rows: DatasetRows,
     plan: PrivacyPlan,
     run: u8,
     done: u32,
@@ -45,7 +68,7 @@ pub fn begin<S: LedgerStore>(
 ) -> Result<PrivateSession<S>, PrivacyError> {
     pollster::block_on(PrivateSession::begin(
         plan,
-        fingerprint(),
+        rows,
         run_id(run),
         done,
         SEED,
@@ -121,5 +144,30 @@ impl LedgerStore for FaultyStore {
             Fault::Refused | Fault::KeptButReported => Err(StoreError::writing("disk full")),
             Fault::None | Fault::Lost => Ok(()),
         }
+    }
+
+    async fn data_sets(&self) -> Result<Vec<DatasetFingerprint>, StoreError> {
+        if self.unreadable.get() {
+            return Err(StoreError::reading("no disk"));
+        }
+        self.kept.data_sets().await
+    }
+
+    async fn load_rows(
+        &self,
+        fingerprint: &DatasetFingerprint,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.unreadable.get() {
+            return Err(StoreError::reading("no disk"));
+        }
+        self.kept.load_rows(fingerprint).await
+    }
+
+    async fn save_rows_durably(
+        &self,
+        fingerprint: &DatasetFingerprint,
+        record: &[u8],
+    ) -> Result<(), StoreError> {
+        self.kept.save_rows_durably(fingerprint, record).await
     }
 }

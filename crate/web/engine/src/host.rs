@@ -28,6 +28,22 @@ extern "C" {
         record: Uint8Array,
     ) -> Result<JsValue, JsValue>;
 
+    #[wasm_bindgen(method, catch, js_name = ledgerDataSets)]
+    pub(crate) async fn ledger_data_sets(this: &JsHost) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = loadRowHashes)]
+    pub(crate) async fn load_row_hashes(
+        this: &JsHost,
+        fingerprint: String,
+    ) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = saveRowHashes)]
+    pub(crate) async fn save_row_hashes(
+        this: &JsHost,
+        fingerprint: String,
+        record: Uint8Array,
+    ) -> Result<JsValue, JsValue>;
+
     #[wasm_bindgen(method, catch, js_name = saveCheckpoint)]
     async fn save_checkpoint(this: &JsHost, bytes: Uint8Array) -> Result<JsValue, JsValue>;
 }
