@@ -1,5 +1,5 @@
-// sum[first + i] += factor[b] * g[b, i] over the examples b. A factor of 0 leaves the example out altogether,
-// so that a non-finite gradient cannot enter as 0 * inf.
+// sum[first + i] += factor[b] * g[b, i] over the examples b, in f32: for runs without privacy and for checks.
+// A factor of 0 leaves the example out altogether, so that a non-finite gradient cannot enter as 0 * inf.
 
 @group(0) @binding(0) var<storage, read_write> sum: array<f32>;
 @group(0) @binding(1) var<storage, read_write> g: array<f32>;

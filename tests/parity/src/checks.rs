@@ -5,11 +5,15 @@ use vaultlab_engine::lab::import_adapter;
 use vaultlab_engine::lora::LoraLayout;
 use vaultlab_engine::model::Decoder;
 use vaultlab_engine::train::{
-    AdamW, AdamWState, Clipping, GradientSum, gradient_sum, held_out_loss, read,
+    Accumulator, AdamW, AdamWState, BatchReadings, Clipping, FloatSum, GridSum, gradient_sum,
+    held_out_loss, read,
 };
 use vaultlab_engine::weights::{MemorySource, ModelFiles, load_decoder};
 use vaultlab_formats::config::ModelConfig;
 use vaultlab_formats::examples::Example;
+use vaultlab_privacy::grid::Grid;
+use vaultlab_privacy::noise::StepNoise;
+use vaultlab_privacy::session::{ClippedSum, PrivacyPlan};
 use vaultlab_protocol::WeightFormat;
 
 use crate::golden::Golden;
@@ -269,14 +273,14 @@ impl Checks<'_> {
         Ok(())
     }
 
-    async fn sum(
+    async fn sum<A: Accumulator>(
         &self,
         model: &Decoder,
         (layout, values): &(LoraLayout, Vec<f32>),
         examples: &[&Example],
         micro_batch: usize,
-        clipping: Clipping,
-    ) -> Result<GradientSum, EngineError> {
+        accumulator: &mut A,
+    ) -> Result<BatchReadings, EngineError> {
         let mut memory = MemoryMeter::default();
         let pause = async || Ok(());
         gradient_sum(
@@ -285,7 +289,7 @@ impl Checks<'_> {
             values,
             examples,
             micro_batch,
-            clipping,
+            accumulator,
             None,
             &mut memory,
             pause,
@@ -299,20 +303,16 @@ impl Checks<'_> {
         let adapter = self.adapter("lora/vaultgemma", &model)?;
         let examples = golden.examples();
         for (row, example) in examples.iter().enumerate() {
-            let result = self
-                .sum(&model, &adapter, &[example], 1, Clipping::None)
-                .await?;
-            let mut reference = vec![0.0; result.sum.len()];
+            let mut sum = FloatSum::new(adapter.0.parameters(), Clipping::None, &model.device());
+            self.sum(&model, &adapter, &[example], 1, &mut sum).await?;
+            let sum = sum.read().await?;
+            let mut reference = vec![0.0; sum.len()];
             fill(&adapter.0, &mut reference, |name| {
                 let all = golden.f32(&format!("grad_per_example.{name}"));
                 let length = all.len() / examples.len();
                 all[row * length..(row + 1) * length].to_vec()
             });
-            self.compare_scaled(
-                format!("PEFT: gradient of example {row}"),
-                &result.sum,
-                &reference,
-            );
+            self.compare_scaled(format!("PEFT: gradient of example {row}"), &sum, &reference);
         }
         Ok(())
     }
@@ -329,8 +329,10 @@ impl Checks<'_> {
         });
         // Micro-batches that do not divide the batch end in masked rows.
         for micro_batch in [1, 4] {
+            let (parameters, device) = (adapter.0.parameters(), model.device());
+            let mut sum = FloatSum::new(parameters, Clipping::To(0.5), &device);
             let result = self
-                .sum(&model, &adapter, &rows, micro_batch, Clipping::To(0.5))
+                .sum(&model, &adapter, &rows, micro_batch, &mut sum)
                 .await?;
             let what = format!("DP, micro-batch {micro_batch}");
             let narrow =
@@ -347,8 +349,55 @@ impl Checks<'_> {
                 &golden.f32("grad_norm"),
                 ALLOWED,
             );
-            self.compare_scaled(format!("{what}: clipped sum"), &result.sum, &reference);
+            let sum = sum.read().await?;
+            self.compare_scaled(format!("{what}: clipped sum"), &sum, &reference);
+            self.private_sum(&model, &adapter, &rows, micro_batch, &reference)
+                .await?;
         }
+        Ok(())
+    }
+
+    /// The private sum, noised on the device with a known key and relieved of that noise on the host: what is left
+    /// is the golden clipped sum, so the device clips to the grid and draws the host's noise, integer by integer.
+    async fn private_sum(
+        &mut self,
+        model: &Decoder,
+        adapter: &(LoraLayout, Vec<f32>),
+        rows: &[&Example],
+        micro_batch: usize,
+        reference: &[f32],
+    ) -> Result<(), EngineError> {
+        let grid = Grid::of_plan(&PrivacyPlan {
+            rows: rows.len() as u64,
+            expected_batch: rows.len() as u64,
+            noise_multiplier: 1.0,
+            clip_norm: 0.5,
+            steps: 1,
+            delta: 1e-5,
+            budget_epsilon: 100.0,
+            batch_cap: None,
+        });
+        let parameters = adapter.0.parameters();
+        let mut sum = GridSum::new(grid, parameters, &model.device());
+        self.sum(model, adapter, rows, micro_batch, &mut sum)
+            .await?;
+        let noise = StepNoise::new([1, 2, 3, 4, 5, 6, 7, 8], grid.noise_bits());
+        let noised = sum
+            .noised(noise.clone())
+            .await
+            .map_err(|lost| EngineError::DeviceLost(lost.to_string()))?;
+        let relieved: Vec<f32> = (0..)
+            .zip(noised)
+            .map(|(coordinate, value)| {
+                (f64::from(value.wrapping_sub(noise.integer(coordinate))) * grid.spacing()) as f32
+            })
+            .collect();
+        // Rounding toward zero takes less than a grid unit, C/2^20, off each row's coordinate.
+        self.compare_scaled(
+            format!("DP, micro-batch {micro_batch}: private sum without its noise"),
+            &relieved,
+            reference,
+        );
         Ok(())
     }
 

@@ -2,7 +2,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use vaultlab_engine::EngineError;
 use vaultlab_engine::device::MemoryMeter;
-use vaultlab_engine::train::{Clipping, gradient_sum};
+use vaultlab_engine::train::{Clipping, FloatSum, gradient_sum};
 use vaultlab_formats::checkpoint::{F32Tensor, write_f32};
 use vaultlab_formats::examples::Example;
 use vaultlab_protocol::DeviceChoice;
@@ -74,18 +74,20 @@ pub async fn run(args: &Grads, device: DeviceChoice) -> Result<Value, Failure> {
     let examples = batch.examples(config.vocab_size, config.context)?;
     let references: Vec<&Example> = examples.iter().collect();
     let mut memory = MemoryMeter::default();
+    let mut sum = FloatSum::new(layout.parameters(), Clipping::To(args.clip), &open.device);
     let result = gradient_sum(
         &model.decoder,
         &layout,
         &values,
         &references,
         args.micro_batch,
-        Clipping::To(args.clip),
+        &mut sum,
         None,
         &mut memory,
         async || Ok(()),
     )
     .await?;
+    let sum = sum.read().await?;
     open.health.check()?;
 
     let norms: Vec<f32> = result.norms.iter().map(|&norm| norm as f32).collect();
@@ -93,7 +95,6 @@ pub async fn run(args: &Grads, device: DeviceChoice) -> Result<Value, Failure> {
     let count = [norms.len()];
     let mut named: Vec<(String, Vec<usize>, &[f32])> = Vec::new();
     for module in &layout.modules {
-        let sum = &result.sum;
         let name = |factor: &str| format!("base_model.model.{}.lora_{factor}.weight", module.path);
         let b = module.b_first();
         named.push((

@@ -16,7 +16,7 @@ pub(crate) use elementwise::{dropout, gather_rows, gelu_gate, gelu_gate_backward
 pub(crate) use loss::cross_entropy_in_place;
 pub(crate) use matmul::{MatmulLayout, Nf4Parts, WeightSource, matmul, matvec};
 pub(crate) use norm::{rms_norm, rms_norm_backward};
-pub(crate) use per_example::{clip_accumulate, squared_norms};
+pub(crate) use per_example::{clip_accumulate, clip_to_grid, grid_noise, squared_norms};
 
 /// Every kernel variant the engine can launch, as (name, complete WGSL): what the shader tests validate.
 pub fn all_sources() -> Vec<(String, String)> {

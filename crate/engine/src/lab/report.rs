@@ -61,7 +61,12 @@ pub fn error_report(error: &EngineError) -> ErrorReport {
             "No noisy sum was released without its charge; the last checkpoint is kept.",
             "Free some storage, allow this page to store data, and resume.",
         ),
-        EngineError::Privacy(PrivacyError::NoRandomness(_) | PrivacyError::NotClipped { .. }) => (
+        EngineError::Privacy(PrivacyError::SumLost(_)) => (
+            ErrorCode::DeviceLost,
+            "The step was charged and nothing was released; the last checkpoint is kept.",
+            "Reload the page and resume; choose a smaller micro-batch if it happens again.",
+        ),
+        EngineError::Privacy(PrivacyError::NoRandomness(_) | PrivacyError::GridMismatch) => (
             ErrorCode::Internal,
             "No step was taken.",
             "Reload the page; if it happens again, report it.",

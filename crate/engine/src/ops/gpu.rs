@@ -90,6 +90,15 @@ pub trait PlainOps: Backend {
         factors: FloatTensor<Self>,
         first: usize,
     ) -> FloatTensor<Self>;
+    /// See [`super::clip_to_grid`].
+    fn op_clip_to_grid(
+        sum: IntTensor<Self>,
+        g: FloatTensor<Self>,
+        multipliers: FloatTensor<Self>,
+        first: usize,
+    ) -> IntTensor<Self>;
+    /// See [`super::grid_noise`].
+    fn op_grid_noise(sum: IntTensor<Self>, key: [u32; 8], bits: u32) -> IntTensor<Self>;
 }
 
 pub(super) const LINEAR: MatmulLayout = MatmulLayout {
@@ -243,5 +252,18 @@ impl PlainOps for CubeBackend {
         first: usize,
     ) -> CubeTensor {
         kernels::clip_accumulate(sum, g, factors, first)
+    }
+
+    fn op_clip_to_grid(
+        sum: CubeTensor,
+        g: CubeTensor,
+        multipliers: CubeTensor,
+        first: usize,
+    ) -> CubeTensor {
+        kernels::clip_to_grid(sum, g, multipliers, first)
+    }
+
+    fn op_grid_noise(sum: CubeTensor, key: [u32; 8], bits: u32) -> CubeTensor {
+        kernels::grid_noise(sum, &key, bits)
     }
 }

@@ -220,7 +220,8 @@ fn product(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// Squared L2 norm of each example's gradient; g `[examples, length]`. Not differentiable.
+/// Squared L2 norm of each example's gradient; g `[examples, length]`. Infinite where a value is not finite, and on
+/// the GPU also where one is not below 2^50. Not differentiable.
 pub fn squared_norms(g: Tensor<2>) -> Tensor<1> {
     if is_gpu(&g.device()) {
         Tensor::from_dispatch(Dispatch::op_squared_norms(g.into_dispatch()))
@@ -249,4 +250,29 @@ pub fn clip_accumulate(
     } else {
         portable::clip_accumulate(sum, g, factors, first)
     }
+}
+
+/// `sum[first..] += Σ_b trunc(multipliers[b] · g[b])` in integers modulo 2^32; a multiplier of 0 leaves its example
+/// out whatever its values.
+///
+/// GPU only, in `sum`'s own buffer; on the CPU device the integers are summed on the host.
+/// sum `[parameters]`, g `[examples, length]`, multipliers `[examples]`. Not differentiable.
+pub fn clip_to_grid(
+    sum: Tensor<1, Int>,
+    g: Tensor<2>,
+    multipliers: Tensor<1>,
+    first: usize,
+) -> Tensor<1, Int> {
+    Tensor::from_dispatch(Dispatch::op_clip_to_grid(
+        sum.into_dispatch(),
+        g.into_dispatch(),
+        multipliers.into_dispatch(),
+        first,
+    ))
+}
+
+/// Adds to coordinate i of `sum` the integer that `vaultlab_privacy::noise::StepNoise` of this key and `bits` gives
+/// for it, modulo 2^32. GPU only, in `sum`'s own buffer.
+pub fn grid_noise(sum: Tensor<1, Int>, key: [u32; 8], bits: u32) -> Tensor<1, Int> {
+    Tensor::from_dispatch(Dispatch::op_grid_noise(sum.into_dispatch(), key, bits))
 }

@@ -1,5 +1,6 @@
 //! The private step: per-example gradients, clipping, the release through the privacy session, AdamW.
 
+mod accumulate;
 mod adamw;
 mod backprop;
 mod checkpoint;
@@ -9,10 +10,11 @@ mod schedule;
 mod step_gradients;
 mod trainer;
 
+pub use accumulate::{Accumulator, Clipping, FloatSum, GridSum};
 pub use adamw::{AdamW, AdamWState};
 pub use backprop::{BackwardPass, backward};
 pub use checkpoint::Checkpoint;
 pub use evaluate::held_out_loss;
-pub use gradient_sum::{Clipping, GradientSum, RowDropout, gradient_sum, read};
+pub use gradient_sum::{BatchReadings, RowDropout, gradient_sum, read};
 pub use schedule::learning_rate;
 pub use trainer::{TrainOutcome, Trainer, TrainingData};

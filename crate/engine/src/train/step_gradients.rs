@@ -1,7 +1,7 @@
 use vaultlab_formats::examples::Example;
 
 use super::trainer::TrainingData;
-use super::{Clipping, GradientSum, RowDropout, gradient_sum};
+use super::{Accumulator, BatchReadings, RowDropout, gradient_sum};
 use crate::EngineError;
 use crate::device::MemoryMeter;
 use crate::lora::LoraLayout;
@@ -20,13 +20,13 @@ pub(super) struct StepGradients<'s> {
 }
 
 impl StepGradients<'_> {
-    /// Sums the gradients of these rows.
-    pub async fn sum<P: AsyncFnMut() -> Result<(), EngineError>>(
+    /// Sums the gradients of these rows into `accumulator`.
+    pub async fn sum<A: Accumulator, P: AsyncFnMut() -> Result<(), EngineError>>(
         &mut self,
         rows: &[usize],
-        clipping: Clipping,
+        accumulator: &mut A,
         pause: P,
-    ) -> Result<GradientSum, EngineError> {
+    ) -> Result<BatchReadings, EngineError> {
         let examples: Vec<&Example> = rows.iter().map(|&row| &self.data.train[row]).collect();
         // Keyed by the row's own index, so that its mask does not depend on the other rows drawn.
         let seeds: Vec<u32> = rows
@@ -43,7 +43,7 @@ impl StepGradients<'_> {
             self.parameters,
             &examples,
             self.micro_batch,
-            clipping,
+            accumulator,
             dropout.as_ref(),
             self.memory,
             pause,

@@ -5,7 +5,7 @@ use vaultlab_privacy::ledger::{DatasetRows, LedgerStore, RunId};
 use vaultlab_privacy::randomness::{Randomness, random_bytes};
 use vaultlab_privacy::session::PrivacyError;
 use vaultlab_privacy::session::{
-    ClippedSum, PlainPlan, PlainSession, PrivacyPlan, PrivateSession, ReleasedGradient,
+    PlainPlan, PlainSession, PrivacyPlan, PrivateSession, ReleasedGradient,
 };
 use vaultlab_protocol::{
     AdapterReport, EvaluationReport, Event, PrivacySummary, RunSettings, StepReport, TrainEnd,
@@ -13,7 +13,10 @@ use vaultlab_protocol::{
 
 use super::checkpoint::CheckpointHeader;
 use super::step_gradients::StepGradients;
-use super::{AdamW, AdamWState, Checkpoint, Clipping, GradientSum, held_out_loss, learning_rate};
+use super::{
+    AdamW, AdamWState, BatchReadings, Checkpoint, Clipping, FloatSum, GridSum, held_out_loss,
+    learning_rate,
+};
 use crate::EngineError;
 use crate::device::{DeviceHealth, MemoryMeter};
 use crate::host::{Control, Host, Wish};
@@ -65,7 +68,9 @@ enum Session<S: LedgerStore> {
 
 /// A step that was taken.
 struct StepResult {
-    gradient: GradientSum,
+    readings: BatchReadings,
+    /// L2 norm of the sum before any noise. Not covered by ε.
+    signal_norm: f64,
     released: ReleasedGradient,
 }
 
@@ -271,24 +276,35 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
             health.check()?;
             control.check()
         };
-        let (gradient, released) = match &mut self.session {
+        let (parameters, device) = (self.layout.parameters(), self.model.device());
+        let result = match &mut self.session {
             Session::Private(session) => {
                 let open = session.open_step()?;
-                let clip = open.clip_norm();
-                let mut gradient = gradients
-                    .sum(open.rows(), Clipping::To(clip), pause)
-                    .await?;
+                let mut sum = GridSum::new(open.grid(), parameters, &device);
+                let readings = gradients.sum(open.rows(), &mut sum, pause).await?;
+                let signal_norm = sum.norm().await?;
                 // Whatever failed on the device meanwhile must not be charged and released.
                 health.check()?;
-                let sum = ClippedSum::new(std::mem::take(&mut gradient.sum), clip);
-                (gradient, open.release(sum).await?)
+                let released = open.release(sum).await?;
+                // Nor may what failed on it since be used.
+                health.check()?;
+                StepResult {
+                    readings,
+                    signal_norm,
+                    released,
+                }
             }
             Session::Plain(session) => {
                 let open = session.open_step()?;
-                let gradient = gradients.sum(open.rows(), Clipping::None, pause).await?;
+                let mut sum = FloatSum::new(parameters, Clipping::None, &device);
+                let readings = gradients.sum(open.rows(), &mut sum, pause).await?;
+                let sum = sum.read().await?;
                 health.check()?;
-                let released = open.release(&gradient.sum);
-                (gradient, released)
+                StepResult {
+                    readings,
+                    signal_norm: l2_norm(&sum),
+                    released: open.release(&sum),
+                }
             }
         };
         let rate = self.learning_rate(step);
@@ -298,11 +314,11 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
         };
         adamw.step(
             &mut self.parameters,
-            released.values(),
+            result.released.values(),
             &mut self.optimizer,
             rate,
         );
-        Ok(StepResult { gradient, released })
+        Ok(result)
     }
 
     fn learning_rate(&self, step: u32) -> f64 {
@@ -315,9 +331,13 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
     }
 
     fn report(&mut self, result: &StepResult, step_ms: f64) -> StepReport {
-        let StepResult { gradient, released } = result;
-        let rows = gradient.norms.len();
-        let finite: Vec<f64> = gradient
+        let StepResult {
+            readings,
+            signal_norm,
+            released,
+        } = result;
+        let rows = readings.norms.len();
+        let finite: Vec<f64> = readings
             .norms
             .iter()
             .copied()
@@ -331,15 +351,14 @@ impl<'a, S: LedgerStore> Trainer<'a, S> {
             step: self.optimizer.step,
             steps: self.run.steps,
             rows: rows as u32,
-            loss: (rows > 0).then(|| gradient.losses.iter().sum::<f64>() / rows as f64),
+            loss: (rows > 0).then(|| readings.losses.iter().sum::<f64>() / rows as f64),
             median_norm: median(finite.clone()),
             clipped_share: clip.filter(|_| rows > 0).map(clipped),
-            non_finite: gradient.non_finite(),
-            noise_to_signal: (noise > 0.0 && gradient.signal_norm > 0.0)
-                .then(|| noise / gradient.signal_norm),
+            non_finite: readings.non_finite(),
+            noise_to_signal: (noise > 0.0 && *signal_norm > 0.0).then(|| noise / signal_norm),
             learning_rate: self.learning_rate(self.optimizer.step),
             epsilon: self.epsilon(),
-            tokens_per_second: gradient.tokens as f64 / (step_ms / 1e3).max(1e-9),
+            tokens_per_second: readings.tokens as f64 / (step_ms / 1e3).max(1e-9),
             step_ms,
             eta_seconds: 0.0,
             memory: self.memory.sample(&self.model.device()),
@@ -472,6 +491,14 @@ fn check(run: &RunSettings, data: &TrainingData) -> Result<(), EngineError> {
         return Ok(());
     };
     Err(EngineError::Settings(problem.into()))
+}
+
+fn l2_norm(values: &[f32]) -> f64 {
+    values
+        .iter()
+        .map(|&value| f64::from(value) * f64::from(value))
+        .sum::<f64>()
+        .sqrt()
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
