@@ -134,25 +134,26 @@ fn exp_of_rest(whole: u32, x: ptr<function, Deviate>) -> bool {
 }
 
 fn noise(bits: u32) -> i32 {
-    loop {
-        var whole = 0u;
+    var whole = 0u;
+    var fraction: Deviate;
+    var accepted = false;
+    while (!accepted) {
+        whole = 0u;
         while (exp_minus_half()) { whole += 1u; }
-        var accepted = true;
+        accepted = true;
         if (whole > 1u) {
             for (var i = 0u; accepted && i < whole * (whole - 1u); i++) { accepted = exp_minus_half(); }
         }
-        if (!accepted) { continue; }
-        var fraction = new_deviate();
-        for (var i = 0u; accepted && i <= whole; i++) { accepted = exp_of_rest(whole, &fraction); }
         if (accepted) {
-            // The first k bits of the fraction; a shift by 32 is undefined.
-            let leading = select(fraction.words[0] >> (32u - max(bits, 1u)), 0u, bits == 0u);
-            let magnitude = (whole << bits) | leading;
-            // floor(-x) = -floor(x) - 1.
-            return bitcast<i32>(select(magnitude, ~magnitude, next_word() >= 0x80000000u));
+            fraction = new_deviate();
+            for (var i = 0u; accepted && i <= whole; i++) { accepted = exp_of_rest(whole, &fraction); }
         }
     }
-    return 0;
+    // The first k bits of the fraction; a shift by 32 is undefined.
+    let leading = select(fraction.words[0] >> (32u - max(bits, 1u)), 0u, bits == 0u);
+    let magnitude = (whole << bits) | leading;
+    // floor(-x) = -floor(x) - 1.
+    return bitcast<i32>(select(magnitude, ~magnitude, next_word() >= 0x80000000u));
 }
 
 @compute @workgroup_size(64, 1, 1)
