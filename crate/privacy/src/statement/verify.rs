@@ -11,7 +11,7 @@ use super::{
     NOISE_THEOREM, NOT_COVERED, PrivacyStatement, SAMPLING, STATEMENT_FORMAT, STATEMENT_VERSION,
     UNIT, dimensions, steps, total_variation,
 };
-use crate::accountant::{self, ACCOUNTANT, AccountingError, Phase, pld, rdp};
+use crate::accountant::{self, ACCOUNTANT, AccountingError, Phase, rdp};
 use crate::ledger::RunCharge;
 use crate::noise::NOISE_SAMPLER;
 
@@ -204,7 +204,7 @@ impl Verification {
         let ask = |accountant: fn(&[Phase], f64) -> Result<f64, AccountingError>| {
             charges.epsilon_by(statement.delta, accountant)
         };
-        let recomputed = match ask(pld::epsilon) {
+        let recomputed = match ask(accountant::epsilon) {
             Ok(epsilon) => epsilon,
             Err(error) => {
                 self.problems
