@@ -2,7 +2,7 @@ import 'fake-indexeddb/auto';
 import { beforeEach, expect, it, vi } from 'vitest';
 import type { RunSettings } from '../protocol';
 import { database, type StoredRun } from './database';
-import { loadLedger, saveCheckpoint, saveLedger } from './durable';
+import { ledgerDataSets, loadLedger, loadRowHashes, saveCheckpoint, saveLedger, saveRowHashes } from './durable';
 import { keptAdapters, keptRows, keptRun, keptSettings } from './keep';
 
 beforeEach(async () => {
@@ -43,8 +43,27 @@ it('asks for strict durability, and resolves only when the transaction is comple
   }) as never);
   await saveLedger('rows', 'session', Uint8Array.of(1));
   expect(completed).toBe(true);
-  expect(transaction.mock.calls).toEqual([['ledgers', 'readwrite', { durability: 'strict' }]]);
+  completed = false;
+  await saveRowHashes('rows', Uint8Array.of(1));
+  expect(completed).toBe(true);
+  expect(transaction.mock.calls).toEqual([
+    ['ledgers', 'readwrite', { durability: 'strict' }],
+    ['rowHashes', 'readwrite', { durability: 'strict' }],
+  ]);
   transaction.mockRestore();
+});
+
+it('keeps row hashes by data set, and knows every data set with a record of either kind', async () => {
+  expect(await ledgerDataSets()).toEqual([]);
+  expect(await loadRowHashes('aa')).toBeNull();
+  await saveRowHashes('aa', Uint8Array.of(1));
+  await saveLedger('aa', 'session-1', Uint8Array.of(2));
+  await saveLedger('aa', 'session-2', Uint8Array.of(3));
+  await saveLedger('bb', 'session-1', Uint8Array.of(4));
+  await saveRowHashes('cc', Uint8Array.of(5));
+  expect((await ledgerDataSets()).sort()).toEqual(['aa', 'bb', 'cc']);
+  expect(await loadRowHashes('aa')).toEqual(Uint8Array.of(1));
+  expect(await loadRowHashes('bb')).toBeNull();
 });
 
 it('fails when a ledger cannot be written', async () => {
