@@ -18,13 +18,13 @@ const PATIENCE = 60_000;
 /** Screenshots of the stages, for people to look at. */
 const PICTURES = path.join(root, '.cache', 'page-pictures');
 
-/** Builds the page with the scripted engine in the engine's place; returns the folder. */
-export function buildScriptedPage() {
-  const folder = path.join(root, '.cache', 'page-scripted');
+/** Builds the page with a stand-in of this folder in the engine's place; returns the folder it is built into. */
+export function buildPageWith(standIn) {
+  const folder = path.join(root, '.cache', `page-with-${standIn}`);
   const result = spawnSync(process.execPath, ['node_modules/vite/bin/vite.js', 'build', 'www', '--logLevel', 'warn'], {
     cwd: root,
     encoding: 'utf8',
-    env: { ...process.env, VAULTLAB_PAGE_ENGINE: path.join(root, 'tests/page/standin/engine.mjs'), VAULTLAB_PAGE_OUT: folder },
+    env: { ...process.env, VAULTLAB_PAGE_ENGINE: path.join(root, `tests/page/standin/${standIn}.mjs`), VAULTLAB_PAGE_OUT: folder },
   });
   if (result.status !== 0) throw new Error(`the page does not build:\n${result.stdout}${result.stderr}`);
   return folder;

@@ -1,5 +1,5 @@
 // The whole story on the built page with the real engine: load, talk, upload, plan, train, pause, reload,
-// resume, spend the budget, compare, export, import. Every stage leaves a screenshot in .cache/page-pictures.
+// resume, find the budget spent, compare, export, import. Every stage leaves a screenshot in .cache/page-pictures.
 
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -58,6 +58,7 @@ export async function play(site, { device, rows, plan, pauseAt, stepsWithoutPriv
     const steps = Number(await page.getByTestId('steps').inputValue());
     const target = Number(await page.getByTestId('target-epsilon').inputValue());
     assert.ok(Number(await page.getByTestId('plan-epsilon').innerText()) <= target + 0.01);
+    assert.match(await page.getByTestId('spent-before').innerText(), /^Nothing yet/);
     measured.sigma = Number(await page.getByTestId('plan-sigma').innerText());
     await picture(page, `${name}-4-plan`, 'plan');
 
@@ -90,14 +91,12 @@ export async function play(site, { device, rows, plan, pauseAt, stepsWithoutPriv
     measured.private = await readings(page);
     await picture(page, `${name}-7-trained`, 'train');
 
-    // The budget of these rows is spent: another run like this one must not take all its steps.
-    await page.getByTestId('train-private').click();
-    await Promise.race([
-      runEnds(page, 'budgetSpent', patience),
-      page.locator('[data-testid=error-train][data-code=budgetSpent]').waitFor({ timeout: patience }),
-    ]);
-    await idle(page, patience);
-    await picture(page, `${name}-8-budget-spent`, 'train');
+    // What these rows have spent stays spent: under a budget below it no private run can start.
+    assert.equal(Number(await page.getByTestId('ledger').getAttribute('data-steps')), steps);
+    await setField(page, 'target-epsilon', target - 0.5);
+    assert.match(await page.getByTestId('why-not').innerText(), /used up/);
+    assert.ok(await page.getByTestId('train-private').isDisabled());
+    await picture(page, `${name}-8-budget-spent`, 'plan');
 
     if (stepsWithoutPrivacy) await setField(page, 'steps', stepsWithoutPrivacy);
     await page.getByTestId('train-without-privacy').click();

@@ -1,5 +1,5 @@
-// The whole story with the real engine on the built page in dist/: at full length on the CPU device, with
-// small batches on WebGPU (a software adapter here), and what happens where there is no WebGPU at all.
+// The whole story with the real engine on the built page in dist/: on the CPU device until it has learnt, in a few
+// small steps on WebGPU (a software adapter here), and what happens where there is no WebGPU at all.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
@@ -19,27 +19,28 @@ before(async () => {
 
 after(() => site?.close());
 
-test('the whole story on the CPU, at full length', { timeout: 25 * MINUTE }, async (t) => {
+test('the whole story on the CPU, until it has learnt', { timeout: 25 * MINUTE }, async (t) => {
   const measured = await play(site, {
     device: 'cpu',
     name: 'story-cpu',
     rows: sampleRows(),
-    plan: {},
+    // A quarter of the demo's plan: held-out loss falls most in the first steps. The demo model's own measurements,
+    // with what the adapters give away, take all of them.
+    plan: { steps: 75 },
     pauseAt: 5,
-    // Enough to see it work; what it gives away is measured with the demo model.
-    stepsWithoutPrivacy: 30,
+    stepsWithoutPrivacy: 10,
     learns: true,
     patience: 15 * MINUTE,
   });
   t.diagnostic(JSON.stringify(measured));
 });
 
-test('the whole story on WebGPU, with small batches', { timeout: 15 * MINUTE }, async (t) => {
+test('the whole story on WebGPU, in a few small steps', { timeout: 15 * MINUTE }, async (t) => {
   const measured = await play(site, {
     device: 'gpu',
     name: 'story-gpu',
-    rows: sampleRows(40),
-    plan: { 'logical-batch': 4, steps: 3, 'micro-batch': 4, rank: 2, 'evaluate-every': 0, 'checkpoint-every': 1 },
+    rows: sampleRows(20),
+    plan: { 'logical-batch': 2, steps: 3, 'micro-batch': 2, rank: 2, 'evaluate-every': 0, 'checkpoint-every': 1 },
     pauseAt: 1,
     stepsWithoutPrivacy: 1,
     learns: false,

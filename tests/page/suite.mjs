@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { buildScriptedPage, host, open } from './page.mjs';
+import { buildPageWith, host, open } from './page.mjs';
 
 /** Builds and serves the scripted page for the tests of one file. */
 export function scriptedSuite() {
   let hosted;
   before(async () => {
-    hosted = await host(buildScriptedPage());
+    hosted = await host(buildPageWith('engine'));
   });
   after(() => hosted?.close());
 
