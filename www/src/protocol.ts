@@ -43,12 +43,90 @@ export type Answer = {
   tokensPerSecond: number,
 };
 
+/** What an audit found. */
+export type AuditReport = {
+  /** The adapter that was attacked. */
+  adapter: string,
+  /** Steps it was trained for. */
+  steps: number,
+  /** Training rows, included canaries and planted secrets among them. */
+  rows: number,
+  /** Canaries m. */
+  canaries: number,
+  /** Canaries that the coins put into the training rows. */
+  included: number,
+  /** Guesses r. */
+  guesses: number,
+  /** Right guesses v. */
+  correct: number,
+  /** δ of both bounds. */
+  delta: number,
+  /** Confidence of the lower bound, 0.95. */
+  confidence: number,
+  /** ε of this run is at least this. */
+  epsilonLower: number,
+  /** ε of this run is at most this, by the accountant; `None` without privacy. */
+  epsilonUpper: number | null,
+  /** The lower bound, had every guess been right: more an audit of this size cannot show. */
+  mostItCanShow: number,
+  /** True if the lower bound passes the upper: then the guarantee does not hold, and something is broken. */
+  refuted: boolean,
+  /** The finding in words, with what it does not say. */
+  statement: string,
+  /** Each canary's score and coin, for a picture. */
+  scores: Array<CanaryScore>,
+  /** Exposure of the secrets, in the order given. */
+  exposures: Array<ExposureReport>,
+  /** Milliseconds for scoring and exposure, without training. */
+  attackMs: number,
+};
+
+/**
+ * An audit of one training run: made-up rows join the data by fair coins, and an attack on the finished
+ * adapter guesses the coins.
+ */
+export type AuditSettings = {
+  /** Canaries m; each is in the training rows with probability one half. */
+  canaries: number,
+  /** Guesses r, at most m, fixed beforehand: half for the highest scores, half for the lowest. */
+  guesses: number,
+  /** What the canaries look like. */
+  kind: CanaryKind,
+  /** δ that both bounds on ε are stated at. Keep 2·m·δ far below 0.05, or guesses prove nothing. */
+  delta: number,
+  /** Secrets whose exposure is measured on the same adapter. */
+  secrets: Array<SecretSettings>,
+};
+
 /** A limit on the rows of a batch; a larger Poisson draw keeps `cap` of its rows, chosen at random. */
 export type BatchTruncation = {
   /** Rows N that the draw is made from. */
   rows: number,
   /** Largest batch. */
   cap: number,
+};
+
+/** What canaries look like. All have the prompt template around them. */
+export type CanaryKind =
+| { "type": "randomTokens",
+  /** Tokens in the prompt. */
+  promptTokens: number,
+  /** Tokens in the response. */
+  responseTokens: number,
+}
+| { "type": "phrase",
+  /** Prompt, e.g. "What is the code of @@@@@@?". */
+  prompt: string,
+  /** Response, e.g. "The code of @@@@@@ is ######." */
+  response: string,
+};
+
+/** One canary. */
+export type CanaryScore = {
+  /** Loss with the adapter off less the loss with it on, summed over the response's tokens. */
+  score: number,
+  /** The coin. */
+  included: boolean,
 };
 
 /** Which columns feed prompt and response. */
@@ -99,6 +177,12 @@ export type Command =
 | { "type": "train",
   /** The run. */
   run: RunSettings,
+}
+| { "type": "audit",
+  /** The run. */
+  run: RunSettings,
+  /** The canaries and secrets. */
+  audit: AuditSettings,
 }
 | { "type": "resumeTraining" }
 | { "type": "pause" }
@@ -214,6 +298,7 @@ export type Event =
   /** The adapter, selectable at once. */
   adapter: AdapterReport,
 }
+| { "type": "audit" } & AuditReport
 | { "type": "checkpointSaved",
   /** Steps done. */
   step: number,
@@ -231,6 +316,22 @@ export type Event =
 }
 | { "type": "failed" } & ErrorReport
 | { "type": "done" };
+
+/** Exposure of a secret. */
+export type ExposureReport = {
+  /** With the adapter, in bits: log2 of the candidates less log2 of the secret's rank by likelihood. */
+  bits: number,
+  /** The same with the adapter off: what the base model gives away by itself. */
+  bitsBefore: number,
+  /** Rank among the candidates computed, from 1; ties count before the secret. */
+  rank: number,
+  /** Candidates computed, the secret among them. */
+  candidates: number,
+  /** True if they are a sample of the space; `bits` is an estimate then. */
+  sampled: boolean,
+  /** For a sample: exposure is at least this with 95 % confidence. */
+  atLeastBits: number | null,
+};
 
 /** Why an answer ended. */
 export type FinishReason = "eos" | "stop" | "length" | "context" | "cancelled";
@@ -265,6 +366,11 @@ export type LedgerReport = {
   phases: Array<PlanPhase>,
   /** Other data sets in this ledger that share rows with this one. */
   overlaps: Array<LedgerOverlap>,
+  /**
+   * Charged data sets whose rows an earlier version did not record; whether they share rows is unknown, and they
+   * are not counted.
+   */
+  incomparable: number,
 };
 
 /** A line that could not be used. */
@@ -542,6 +648,33 @@ export type Sampling = {
   seed: number,
   /** Generation ends when the text contains one of these. */
   stop: Array<string>,
+};
+
+/** The space a secret is from. */
+export type SecretCandidates =
+| { "type": "listed",
+  /** Texts. */
+  texts: Array<string>,
+}
+| { "type": "digits",
+  /** Largest number of candidates to compute; more than there are computes them all. */
+  atMost: number,
+};
+
+/** A secret in the rows, and what else might stand in its place. */
+export type SecretSettings = {
+  /** The row's prompt. */
+  prompt: string,
+  /** Its response up to the secret. */
+  before: string,
+  /** The secret. */
+  secret: string,
+  /** Its response after the secret. */
+  after: string,
+  /** The other texts that might stand there. */
+  candidates: SecretCandidates,
+  /** Add the row to the training rows; false if it stands there already. */
+  plant: boolean,
 };
 
 /** What one optimiser step did. */

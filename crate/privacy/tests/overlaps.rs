@@ -300,6 +300,30 @@ fn damage_and_gaps_never_lower_epsilon() {
     ));
 }
 
+/// Charges that an earlier version of the program recorded under the name it gave these rows count in full.
+#[test]
+fn a_former_name_counts() {
+    let store = MemoryStore::default();
+    let former = rows(1000..1001);
+    save_charge(
+        &store,
+        &former,
+        1,
+        RunCharge {
+            rows: 200,
+            ..charge(1, 1, 40)
+        },
+    );
+    let now = rows(0..200).formerly(former.fingerprint());
+    let ledger = ledger_of(&store, &now);
+    assert!(ledger.incomparable().is_empty());
+    assert_eq!(ledger.overlaps()[0].shared_rows, 200);
+    assert_eq!(ledger.spent(1e-5).unwrap().charges.steps(), 40);
+    let mut session = begin_on(now, PLAN, 2, 0, store).unwrap();
+    step(&mut session).unwrap();
+    assert_eq!(session.spent().charges.steps(), 41);
+}
+
 /// The budget is that of the rows: a run on other rows stops when the shared ones have spent it.
 #[test]
 fn the_budget_holds_for_shared_rows() {

@@ -152,6 +152,10 @@ pub struct LedgerReport {
     pub phases: Vec<PlanPhase>,
     /// Other data sets in this ledger that share rows with this one.
     pub overlaps: Vec<LedgerOverlap>,
+    /// Charged data sets whose rows an earlier version did not record; whether they share rows is unknown, and they
+    /// are not counted.
+    #[serde(default)]
+    pub incomparable: u32,
 }
 
 /// Another data set that shares rows with the prepared one.

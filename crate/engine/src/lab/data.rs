@@ -5,7 +5,7 @@ use vaultlab_formats::examples::{
 use vaultlab_formats::template::InstructionTemplate;
 use vaultlab_formats::tokenizer::Tokenizer;
 use vaultlab_privacy::accountant::Phase;
-use vaultlab_privacy::ledger::{DatasetRows, LedgerStore, Overlap, RowLedger};
+use vaultlab_privacy::ledger::{DatasetFingerprint, DatasetRows, LedgerStore, Overlap, RowLedger};
 use vaultlab_privacy::session::PrivacyError;
 use vaultlab_protocol::{
     BatchTruncation, ColumnMapping, DataSettings, Event, LedgerOverlap, LedgerReport, LineProblem,
@@ -79,6 +79,7 @@ impl State {
             runs: spent.charges.runs() as u32,
             phases: spent.charges.phases().iter().map(plan_phase).collect(),
             overlaps: ledger.overlaps().iter().map(overlap).collect(),
+            incomparable: ledger.incomparable().len() as u32,
         }));
         Ok(())
     }
@@ -265,7 +266,9 @@ pub async fn prepare_rows<H: Host>(
     }
     let distinct: std::collections::HashSet<&Vec<u8>> = canonical_rows.iter().collect();
     report.duplicates = (canonical_rows.len() - distinct.len()) as u32;
-    data.rows = DatasetRows::of_rows(&identities);
+    // Before rows were known by all their cells, a data set had its name from the mapped texts.
+    data.rows =
+        DatasetRows::of_rows(&identities).formerly(DatasetFingerprint::of_rows(&canonical_rows));
     report.fingerprint = data.rows.fingerprint().to_string();
     report.train_rows = data.train.len() as u32;
     report.held_out_rows = data.held_out.len() as u32;

@@ -209,17 +209,23 @@ impl RowLedgerReader {
         other: &DatasetFingerprint,
     ) -> Result<Option<&Comparison>, LedgerError> {
         if !self.compared.contains_key(other) {
-            let Some(bytes) = store.load_rows(other).await? else {
+            let comparison = if self.rows.former_name() == Some(*other) {
+                self.comparison_with(&self.rows)
+            } else if let Some(bytes) = store.load_rows(other).await? {
+                self.comparison_with(&DatasetRows::parse(&bytes, other)?)
+            } else {
                 return Ok(None);
-            };
-            let theirs = DatasetRows::parse(&bytes, other)?;
-            let comparison = Comparison {
-                rows: theirs.count(),
-                shared: self.rows.shared_with(&theirs),
             };
             self.compared.insert(*other, comparison);
         }
         Ok(self.compared.get(other))
+    }
+
+    fn comparison_with(&self, theirs: &DatasetRows) -> Comparison {
+        Comparison {
+            rows: theirs.count(),
+            shared: self.rows.shared_with(theirs),
+        }
     }
 
     /// Which of the overlapping data sets a row lies in, for each combination that no other includes.

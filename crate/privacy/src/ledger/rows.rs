@@ -21,6 +21,7 @@ const HASH: usize = 32;
 pub struct DatasetRows {
     hashes: Vec<[u8; HASH]>,
     fingerprint: DatasetFingerprint,
+    former_name: Option<DatasetFingerprint>,
 }
 
 impl DatasetRows {
@@ -45,7 +46,22 @@ impl DatasetRows {
         Self {
             hashes,
             fingerprint: DatasetFingerprint::from_bytes(digest.finalize().into()),
+            former_name: None,
         }
+    }
+
+    /// The same rows, known to an earlier version of the program under another name: charges on record under
+    /// that name alone count for all of these rows.
+    pub fn formerly(self, name: DatasetFingerprint) -> Self {
+        Self {
+            former_name: Some(name),
+            ..self
+        }
+    }
+
+    /// The name that an earlier version of the program gave these rows, if another.
+    pub(super) fn former_name(&self) -> Option<DatasetFingerprint> {
+        self.former_name
     }
 
     /// The data set's name in the ledger.
