@@ -65,12 +65,18 @@ pub enum Subcommand {
     Generate(Generate),
     /// Fine-tune a LoRA adapter, privately unless told otherwise.
     Finetune(Finetune),
+    /// Attack a run of one's own: train once with canaries among the rows, and bound ε from below.
+    Audit(Box<Audit>),
+    /// The lower bound on ε that right guesses about canaries prove.
+    AuditBound(AuditBound),
     /// Per-example gradient norms and the clipped sum of one batch, as a safetensors file.
     Grads(Grads),
     /// ε of a Poisson-subsampled Gaussian mechanism.
     Epsilon(Epsilon),
     /// The noise multiplier for a target ε.
     Calibrate(Calibrate),
+    /// Check a privacy statement: its ε is computed again from its own charges.
+    Verify(Verify),
 }
 
 /// A model and how to hold it.
@@ -142,6 +148,20 @@ pub struct Generate {
 /// Arguments of `finetune`.
 #[derive(Args)]
 pub struct Finetune {
+    /// The run.
+    #[command(flatten)]
+    pub training: Training,
+    /// Folder to write the PEFT adapter to.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Go on from OUT/checkpoint.safetensors.
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// A training run: model, rows, plan.
+#[derive(Args)]
+pub struct Training {
     /// Folder with config.json, tokenizer.json and the safetensors.
     #[arg(long)]
     pub model: PathBuf,
@@ -151,9 +171,6 @@ pub struct Finetune {
     /// Rows: JSON, JSONL, CSV, TSV or text.
     #[arg(long)]
     pub data: PathBuf,
-    /// Folder to write the PEFT adapter to.
-    #[arg(long)]
-    pub out: PathBuf,
     /// ε this run may cost; the noise multiplier is calibrated for it.
     #[arg(long, required_unless_present = "no_privacy")]
     pub target_epsilon: Option<f64>,
@@ -161,7 +178,7 @@ pub struct Finetune {
     #[arg(long, default_value_t = 1e-5)]
     pub delta: f64,
     /// WITHOUT PRIVACY: no clipping, no noise, for comparison only.
-    #[arg(long)]
+    #[arg(long, alias = "without-privacy")]
     pub no_privacy: bool,
     /// Refuse steps that would bring the ε of all runs on these rows past this.
     #[arg(long)]
@@ -217,12 +234,96 @@ pub struct Finetune {
     /// Folder of the privacy ledgers; in the user's data folder unless given.
     #[arg(long)]
     pub ledger: Option<PathBuf>,
-    /// Go on from OUT/checkpoint.safetensors.
-    #[arg(long)]
-    pub resume: bool,
     /// INSECURE: fixes every random choice, for tests. Gives no privacy.
     #[arg(long)]
     pub insecure_seed: Option<u32>,
+}
+
+/// Arguments of `audit`.
+#[derive(Args)]
+pub struct Audit {
+    /// The run.
+    #[command(flatten)]
+    pub training: Training,
+    /// Canaries m: made-up rows, each of which joins the rows by a fair coin.
+    #[arg(long, default_value_t = 200)]
+    pub canaries: u32,
+    /// Guesses r, fixed beforehand: half for the highest scores, half for the lowest; all canaries unless given.
+    #[arg(long)]
+    pub guesses: Option<u32>,
+    /// Random tokens in a canary's prompt.
+    #[arg(long, default_value_t = 6)]
+    pub prompt_tokens: u32,
+    /// Random tokens in a canary's response.
+    #[arg(long, default_value_t = 6)]
+    pub response_tokens: u32,
+    /// Canaries in words instead: the prompt, each # a random digit and each @ a random letter.
+    #[arg(long, requires = "canary_response")]
+    pub canary_prompt: Option<String>,
+    /// Canaries in words: the response, with at least one #.
+    #[arg(long, requires = "canary_prompt")]
+    pub canary_response: Option<String>,
+    /// A secret in the rows as PROMPT|BEFORE|SECRET|AFTER, the last three making up the response; its exposure is
+    /// measured. May be given several times.
+    #[arg(long, value_parser = secret)]
+    pub secret: Vec<SecretText>,
+    /// File with one candidate for the secrets' place a line; every number of a secret's length unless given.
+    #[arg(long, requires = "secret")]
+    pub candidates: Option<PathBuf>,
+    /// Numbers to compute at most for each secret; of a larger space a random sample is taken.
+    #[arg(long, default_value_t = 1000)]
+    pub candidates_at_most: u32,
+    /// Add the secrets' rows to the training rows; without it they are in the data file already.
+    #[arg(long, requires = "secret")]
+    pub plant: bool,
+    /// Folder to write the audited adapter to.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// A secret on the command line.
+#[derive(Clone)]
+pub struct SecretText {
+    /// Prompt of its row.
+    pub prompt: String,
+    /// Response before it.
+    pub before: String,
+    /// The secret.
+    pub secret: String,
+    /// Response after it.
+    pub after: String,
+}
+
+fn secret(text: &str) -> Result<SecretText, String> {
+    match text.split('|').collect::<Vec<_>>()[..] {
+        [prompt, before, secret, after] if !secret.is_empty() => Ok(SecretText {
+            prompt: prompt.into(),
+            before: before.into(),
+            secret: secret.into(),
+            after: after.into(),
+        }),
+        _ => Err("expected PROMPT|BEFORE|SECRET|AFTER".into()),
+    }
+}
+
+/// Arguments of `audit-bound`.
+#[derive(Args)]
+pub struct AuditBound {
+    /// Canaries m, each included by a fair coin.
+    #[arg(long)]
+    pub canaries: u64,
+    /// Guesses r.
+    #[arg(long)]
+    pub guesses: u64,
+    /// Right guesses v.
+    #[arg(long)]
+    pub correct: u64,
+    /// δ.
+    #[arg(long)]
+    pub delta: f64,
+    /// Probability that the bound may fail with.
+    #[arg(long, default_value_t = 0.05)]
+    pub significance: f64,
 }
 
 /// Arguments of `grads`.
@@ -249,6 +350,16 @@ pub struct Grads {
     /// File to write: `norms` and the clipped sum by PEFT parameter name.
     #[arg(long)]
     pub out: PathBuf,
+}
+
+/// Arguments of `verify`.
+#[derive(Args)]
+pub struct Verify {
+    /// The statement as JSON (privacy_statement.json of an adapter).
+    pub statement: PathBuf,
+    /// Folder of the PEFT adapter that the statement should belong to.
+    #[arg(long)]
+    pub adapter: Option<PathBuf>,
 }
 
 /// Arguments of `epsilon`.

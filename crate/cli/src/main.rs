@@ -21,15 +21,23 @@ fn main() -> ExitCode {
             Subcommand::Logits(args) => commands::logits::run(&args, device).await,
             Subcommand::Generate(args) => commands::generate::run(args, device).await,
             Subcommand::Finetune(args) => commands::finetune::run(args, device).await,
+            Subcommand::Audit(args) => commands::audit::run(*args, device).await,
+            Subcommand::AuditBound(args) => commands::audit::bound(&args),
             Subcommand::Grads(args) => commands::grads::run(&args, device).await,
             Subcommand::Epsilon(args) => commands::accounting::epsilon(&args),
             Subcommand::Calibrate(args) => commands::accounting::calibrate(&args),
+            Subcommand::Verify(args) => commands::verify::run(&args),
         }
     });
     match result {
         Ok(value) => {
             println!("{value}");
-            ExitCode::SUCCESS
+            // A check that ends badly has findings to print, like any other.
+            if value["verified"] == false {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            }
         }
         Err(error) => {
             let line = error.to_string().replace('\n', " ");

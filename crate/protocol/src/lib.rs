@@ -6,6 +6,7 @@
 //!
 //! Every struct uses camelCase on the wire; enums carry their variant in `type`.
 
+mod audit;
 mod data;
 mod device;
 mod error;
@@ -15,6 +16,7 @@ mod model;
 mod plan;
 mod train;
 
+pub use audit::*;
 pub use data::*;
 pub use device::*;
 pub use error::*;

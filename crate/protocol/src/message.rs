@@ -55,6 +55,15 @@ pub enum Command {
         /// The run.
         run: RunSettings,
     },
+    /// Train a new adapter on the prepared rows with canaries among them, and attack it. Answer: what
+    /// [`Command::Train`] answers, then [`Event::Audit`]. The canaries are part of the data set: the ledger
+    /// counts the run for all its rows.
+    Audit {
+        /// The run.
+        run: RunSettings,
+        /// The canaries and secrets.
+        audit: AuditSettings,
+    },
     /// Go on from a checkpoint whose bytes travel beside the message.
     ResumeTraining,
     /// Pause the running training: finish the step, write a checkpoint, end with [`TrainEnd::Paused`].
@@ -148,6 +157,8 @@ pub enum Event {
         /// The adapter, selectable at once.
         adapter: AdapterReport,
     },
+    /// An audit is finished.
+    Audit(AuditReport),
     /// A checkpoint was written.
     CheckpointSaved {
         /// Steps done.

@@ -8,35 +8,35 @@ use vaultlab_engine::train::{Checkpoint, Trainer, TrainingData};
 use vaultlab_formats::dataset::{guess_columns, read_table};
 use vaultlab_privacy::accountant::{self, Phase};
 use vaultlab_privacy::calibrate;
-use vaultlab_privacy::ledger::{FileStore, Ledger};
+use vaultlab_privacy::ledger::{FileStore, RowLedger, RunCharge, RunId};
 use vaultlab_protocol::{
     ColumnMapping, DataSettings, DeviceChoice, LoraSettings, PrivacySettings, RowsReport,
     RunSettings,
 };
 
 use super::open;
-use crate::args::Finetune;
+use crate::args::{Finetune, Training};
 use crate::host::Terminal;
 use crate::{Failure, files};
 
 /// Trains an adapter and writes it in PEFT form.
 pub async fn run(args: Finetune, device: DeviceChoice) -> Result<Value, Failure> {
-    let (open, model) = open::model(&args.model, args.weights, device).await?;
+    let (open, model) = open::model(&args.training.model, args.training.weights, device).await?;
     let checkpoint = args.out.join("checkpoint.safetensors");
     let host = Terminal::new(Some(checkpoint.clone()));
-    let (data, rows) = rows(&args, &model, &host).await?;
-    let store = FileStore::new(ledger_folder(args.ledger.clone())?);
+    let (data, rows, _) = rows(&args.training, &model, &host).await?;
+    let store = FileStore::new(ledger_folder(args.training.ledger.clone())?);
     let health = open.health.clone();
     let mut trainer = if args.resume {
         let checkpoint = Checkpoint::from_bytes(&files::read(&checkpoint)?)?;
         Trainer::resume(&model.decoder, &data, health, checkpoint, &store).await?
     } else {
-        let run = settings(&args, &data, &store).await?;
+        let run = settings(&args.training, &data, &store).await?;
         Trainer::begin(&model.decoder, &data, health, run, &store).await?
     };
     let end = trainer.run(&host, &Control::default()).await?;
     let outcome = trainer.outcome();
-    let base = args.model.display().to_string();
+    let base = args.training.model.display().to_string();
     for (name, bytes) in
         export_adapter(&outcome.layout, &outcome.parameters, &outcome.report, &base)?
     {
@@ -73,19 +73,30 @@ pub async fn run(args: Finetune, device: DeviceChoice) -> Result<Value, Failure>
         "privacy": private,
         "without_privacy": outcome.report.without_privacy,
         "held_out_loss": evaluations.iter().map(|e| json!({"step": e.step, "loss": e.loss})).collect::<Vec<_>>(),
-        "rows": rows,
+        "rows": public(&rows)?,
         "parameters": outcome.report.parameters,
         "last_step": host.steps.into_inner().pop(),
         "device": open.report,
     }))
 }
 
+/// What is known of the rows, without the fingerprint: output is logged, and a fingerprint can confirm a guess of
+/// the rows.
+fn public(rows: &RowsReport) -> Result<Value, Failure> {
+    let mut report = serde_json::to_value(rows)?;
+    if let Some(fields) = report.as_object_mut() {
+        fields.remove("fingerprint");
+        fields.remove("preview");
+    }
+    Ok(report)
+}
+
 /// Reads, splits and tokenises the data file.
-async fn rows(
-    args: &Finetune,
+pub(super) async fn rows(
+    args: &Training,
     model: &LoadedModel,
     host: &Terminal,
-) -> Result<(TrainingData, RowsReport), Failure> {
+) -> Result<(TrainingData, RowsReport, DataSettings), Failure> {
     let name = args.data.file_name().and_then(|name| name.to_str());
     let table = read_table(&files::read(&args.data)?, name)?;
     for problem in &table.problems {
@@ -114,12 +125,13 @@ async fn rows(
         held_out: args.held_out,
     };
     let context = model.decoder.config.context;
-    Ok(prepare_rows(&table, &settings, &model.tokenizer, context, host).await?)
+    let (data, report) = prepare_rows(&table, &settings, &model.tokenizer, context, host).await?;
+    Ok((data, report, settings))
 }
 
 /// The run's settings, its noise multiplier calibrated for the target ε.
-async fn settings(
-    args: &Finetune,
+pub(super) async fn settings(
+    args: &Training,
     data: &TrainingData,
     store: &FileStore,
 ) -> Result<RunSettings, Failure> {
@@ -136,16 +148,21 @@ async fn settings(
             let steps = u64::from(args.steps);
             let noise_multiplier =
                 calibrate::noise_multiplier(target, sampling_rate, steps, args.delta)?;
-            // Runs before this one on the same rows count. Without a budget of its own, the run may cost what
-            // was asked for on top of them; the total is reported.
-            let mut phases = Ledger::read(store, &data.fingerprint).await?.phases();
-            phases.push(Phase {
-                sampling_rate,
+            // Runs before this one on these rows, or on some of them, count. Without a budget of its own, the run
+            // may cost what was asked for on top of them; the total is reported.
+            let ledger = RowLedger::read(store, &data.rows).await?;
+            let planned = RunCharge {
+                run: RunId::random()?,
+                rows: u64::from(rows),
+                expected_batch: u64::from(logical_batch),
                 noise_multiplier,
+                clip_norm: args.clip,
                 steps,
-                truncation: None,
-            });
-            let total = accountant::epsilon(&phases, args.delta)?;
+                delta: args.delta,
+                batch_cap: None,
+                dimensions: 0,
+            };
+            let total = ledger.spent_with(&planned, args.delta)?.epsilon;
             Some(PrivacySettings {
                 noise_multiplier,
                 clip_norm: args.clip,
@@ -180,7 +197,7 @@ async fn settings(
 }
 
 /// Where ledgers are kept: one place per user, so that no run on the same rows is forgotten.
-fn ledger_folder(chosen: Option<PathBuf>) -> Result<PathBuf, EngineError> {
+pub(super) fn ledger_folder(chosen: Option<PathBuf>) -> Result<PathBuf, EngineError> {
     let variable = |name: &str| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())

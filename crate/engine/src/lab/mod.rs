@@ -3,6 +3,7 @@
 //! One job runs at a time and owns the state while it does; pause, stop and cancel reach it through [`Control`].
 
 mod adapters;
+mod audit;
 mod data;
 mod model;
 mod report;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 
 use vaultlab_formats::dataset::Table;
 use vaultlab_privacy::ledger::LedgerStore;
-use vaultlab_protocol::{Command, Event};
+use vaultlab_protocol::{Command, DataSettings, Event};
 
 use crate::EngineError;
 use crate::device::{self, OpenDevice};
@@ -21,6 +22,7 @@ use crate::host::{Control, Host, Wish};
 use crate::train::TrainingData;
 use crate::weights::ByteSource;
 pub use adapters::{HeldAdapter, export_adapter, import_adapter};
+pub use audit::{Audit, Audited};
 pub use data::prepare_rows;
 pub use model::{LoadedModel, load_model};
 pub use report::error_report;
@@ -48,6 +50,8 @@ struct State {
     model: Option<LoadedModel>,
     table: Option<Table>,
     rows: Option<TrainingData>,
+    /// What the rows were prepared with.
+    data_settings: Option<DataSettings>,
     adapters: BTreeMap<String, HeldAdapter>,
 }
 
@@ -154,6 +158,11 @@ impl<S: LedgerStore + Clone> Lab<S> {
             Command::Train { run } => {
                 state
                     .train(run, self.store.clone(), host, &self.control)
+                    .await
+            }
+            Command::Audit { run, audit } => {
+                state
+                    .audit(run, &audit, self.store.clone(), host, &self.control)
                     .await
             }
             Command::ResumeTraining => {

@@ -46,7 +46,7 @@ impl State {
         self.hold(outcome)
     }
 
-    fn hold(&mut self, outcome: TrainOutcome) -> Result<(), EngineError> {
+    pub(super) fn hold(&mut self, outcome: TrainOutcome) -> Result<(), EngineError> {
         let device = self.device()?.device.clone();
         let adapter = HeldAdapter::new(outcome.layout, outcome.parameters, outcome.report, &device);
         self.adapters.insert(adapter.report.name.clone(), adapter);

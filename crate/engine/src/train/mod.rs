@@ -2,6 +2,8 @@
 
 mod accumulate;
 mod adamw;
+mod audit;
+mod audit_scores;
 mod backprop;
 mod checkpoint;
 mod evaluate;
@@ -12,6 +14,8 @@ mod trainer;
 
 pub use accumulate::{Accumulator, Clipping, FloatSum, GridSum};
 pub use adamw::{AdamW, AdamWState};
+pub use audit::{Attack, AuditedRows, MadeUpRow};
+pub use audit_scores::{calibrated_scores, row_losses};
 pub use backprop::{BackwardPass, backward};
 pub use checkpoint::Checkpoint;
 pub use evaluate::held_out_loss;
