@@ -36,7 +36,9 @@ onPage('connects to no foreign host, neither the page nor its worker', async ({ 
 
 /** Everything the page can show, unfolded. */
 async function fullPage(page) {
-  await giveRows(page, 'rows.csv', `${someRows(120)}\nbroken`);
+  // The scripted engine finds that these rows were used before.
+  await giveRows(page, 'overlapping.csv', `${someRows(120)}\nbroken`);
+  await page.getByTestId('incomparable').waitFor();
   await setField(page, 'steps', 12);
   for (const button of ['train-private', 'train-without-privacy']) {
     await page.getByTestId(button).click();

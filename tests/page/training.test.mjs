@@ -23,7 +23,7 @@ onPage('trains, stops by itself at the budget, and shows what ε does not cover'
   assert.equal(await page.getByTestId('not-covered').innerText(), 'not covered by ε');
   await idle(page);
   assert.match(await page.getByTestId('spent-before').innerText(), /2\.00/);
-  assert.ok((await page.getByTestId('advice').innerText()).includes('Earlier runs'));
+  assert.match(await page.getByTestId('plan-answer').innerText(), /Earlier runs have spent ε = 2\.00/);
 });
 
 onPage('a run that no step is left for leaves no empty adapter behind', async ({ page }) => {
@@ -47,7 +47,7 @@ onPage('no private run starts on a spent budget; one without privacy still does'
   await runEnds(page, 'finished');
   await idle(page);
   await planned(page);
-  assert.match(await page.getByTestId('advice').innerText(), /used up/);
+  assert.match(await page.getByTestId('plan-answer').innerText(), /used up/);
   assert.match(await page.getByTestId('why-not').innerText(), /used up/);
   assert.ok(await page.getByTestId('train-private').isDisabled());
   await page.getByTestId('train-without-privacy').click();
@@ -82,7 +82,7 @@ onPage('says what other data sets have spent of these rows', async ({ page }) =>
   await giveRows(page, 'overlapping.csv', someRows(200));
   assert.equal(
     await page.getByTestId('overlap').innerText(),
-    '17 of these 180 rows were used before as part of another data set of 300 rows, in 2 runs of 12 steps in all. What was spent there counts here too.',
+    '17 of these 180 rows were used before as part of another data set of 300 rows, in 2 runs, 12 steps in all. What was spent there counts here too.',
   );
   assert.match(await page.getByTestId('spent-before').innerText(), /ε = 1\.20/);
   assert.doesNotMatch(await page.getByTestId('ledger').innerText(), /another$|rows-200/, 'no fingerprint is shown');

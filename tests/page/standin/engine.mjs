@@ -166,7 +166,7 @@ export class Engine {
     // So much noise that the real accountant finds less than a tenth a step: it must not refuse what this engine allows.
     const phases = steps > 0 ? [{ samplingRate: 0.1, noiseMultiplier: 3, steps, truncation: null }] : [];
     const runs = (own > 0 ? 1 : 0) + overlaps.reduce((sum, overlap) => sum + overlap.runs, 0);
-    emit({ type: 'ledger', fingerprint, epsilon: steps * 0.1, delta, steps, runs, phases, overlaps });
+    emit({ type: 'ledger', fingerprint, epsilon: steps * 0.1, delta, steps, runs, phases, overlaps, incomparable: overlaps.length });
   }
 
   /** A file of this name shares rows with another one that was trained on. */
