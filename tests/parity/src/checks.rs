@@ -49,6 +49,7 @@ pub async fn run(
     checks.adapter_on_and_off().await?;
     checks.gradient_of_each_example().await?;
     checks.clipped_sum().await?;
+    checks.rows_stand_alone().await?;
     checks.adamw();
     open.health.check()?;
     Ok(checks.done)
@@ -317,6 +318,55 @@ impl Checks<'_> {
         Ok(())
     }
 
+    /// The private sum in integers: noised on the device with a known key, relieved of that noise on the host.
+    async fn integers(
+        &self,
+        model: &Decoder,
+        adapter: &(LoraLayout, Vec<f32>),
+        rows: &[&Example],
+        micro_batch: usize,
+    ) -> Result<Vec<i32>, EngineError> {
+        let grid = check_grid();
+        let mut sum = GridSum::new(grid, adapter.0.parameters(), &model.device());
+        self.sum(model, adapter, rows, micro_batch, &mut sum)
+            .await?;
+        let noise = StepNoise::new([1, 2, 3, 4, 5, 6, 7, 8], grid.noise_bits());
+        let noised = sum
+            .noised(noise.clone())
+            .await
+            .map_err(|lost| EngineError::DeviceLost(lost.to_string()))?;
+        Ok((0..)
+            .zip(noised)
+            .map(|(coordinate, value)| value.wrapping_sub(noise.integer(coordinate)))
+            .collect())
+    }
+
+    /// The private sum of a batch is that of its rows alone, integer by integer, on this device as on any: the
+    /// sensitivity counts one row, so a row's gradient must not hang on the others in its last bit either.
+    async fn rows_stand_alone(&mut self) -> Result<(), EngineError> {
+        let golden = self.files.tensors("dp/golden.safetensors");
+        let model = self.decoder("vaultgemma", WeightFormat::F32).await?;
+        let adapter = self.adapter("dp/adapter", &model)?;
+        let examples = golden.examples();
+        let rows: Vec<&Example> = examples.iter().collect();
+        let together = self.integers(&model, &adapter, &rows, 4).await?;
+        let mut alone = vec![0_i32; together.len()];
+        for row in &rows {
+            let of_row = self.integers(&model, &adapter, &[row], 4).await?;
+            for (sum, value) in alone.iter_mut().zip(of_row) {
+                *sum = sum.wrapping_add(value);
+            }
+        }
+        let different = together.iter().zip(&alone).filter(|(a, b)| a != b).count();
+        self.compare(
+            "DP: integers of a batch that are not the sum of its rows'",
+            &[different as f32],
+            &[0.0],
+            0.0,
+        );
+        Ok(())
+    }
+
     async fn clipped_sum(&mut self) -> Result<(), EngineError> {
         let golden = self.files.tensors("dp/golden.safetensors");
         let model = self.decoder("vaultgemma", WeightFormat::F32).await?;
@@ -367,30 +417,12 @@ impl Checks<'_> {
         micro_batch: usize,
         reference: &[f32],
     ) -> Result<(), EngineError> {
-        let grid = Grid::of_plan(&PrivacyPlan {
-            rows: rows.len() as u64,
-            expected_batch: rows.len() as u64,
-            noise_multiplier: 1.0,
-            clip_norm: 0.5,
-            steps: 1,
-            delta: 1e-5,
-            budget_epsilon: 100.0,
-            batch_cap: None,
-        });
-        let parameters = adapter.0.parameters();
-        let mut sum = GridSum::new(grid, parameters, &model.device());
-        self.sum(model, adapter, rows, micro_batch, &mut sum)
-            .await?;
-        let noise = StepNoise::new([1, 2, 3, 4, 5, 6, 7, 8], grid.noise_bits());
-        let noised = sum
-            .noised(noise.clone())
-            .await
-            .map_err(|lost| EngineError::DeviceLost(lost.to_string()))?;
-        let relieved: Vec<f32> = (0..)
-            .zip(noised)
-            .map(|(coordinate, value)| {
-                (f64::from(value.wrapping_sub(noise.integer(coordinate))) * grid.spacing()) as f32
-            })
+        let spacing = check_grid().spacing();
+        let relieved: Vec<f32> = self
+            .integers(model, adapter, rows, micro_batch)
+            .await?
+            .into_iter()
+            .map(|value| (f64::from(value) * spacing) as f32)
             .collect();
         // Rounding toward zero takes less than a grid unit, C/2^20, off each row's coordinate.
         self.compare_scaled(
@@ -426,6 +458,20 @@ impl Checks<'_> {
         let reference = firm(&golden.f32(&format!("after_step1.{name}")));
         self.compare("torch: AdamW", &firm(&parameters), &reference, 1e-6);
     }
+}
+
+/// The grid of a run that clips to the golden data's norm.
+fn check_grid() -> Grid {
+    Grid::of_plan(&PrivacyPlan {
+        rows: 6,
+        expected_batch: 6,
+        noise_multiplier: 1.0,
+        clip_norm: 0.5,
+        steps: 1,
+        delta: 1e-5,
+        budget_epsilon: 100.0,
+        batch_cap: None,
+    })
 }
 
 /// Fills a flat vector from tensors by PEFT's parameter names.

@@ -1,12 +1,15 @@
-use burn::tensor::Tensor;
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor};
+use vaultlab_formats::config::ModelConfig;
 use vaultlab_formats::examples::{Example, MicroBatch};
 
 use super::Accumulator;
 use super::backprop::backward;
-use crate::EngineError;
 use crate::device::MemoryMeter;
 use crate::lora::{Dropout, LoraLayout};
 use crate::model::Decoder;
+use crate::{EngineError, ops};
 
 /// What was seen while a logical batch's gradients were summed. Not covered by ε: for the owner of the rows.
 #[derive(Clone, Debug)]
@@ -48,23 +51,27 @@ pub async fn gradient_sum<A: Accumulator, P: AsyncFnMut() -> Result<(), EngineEr
     mut pause: P,
 ) -> Result<BatchReadings, EngineError> {
     let device = model.device();
-    // Examples of like length share a micro-batch, which saves padding; the sum does not depend on the order.
-    let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.sort_by_key(|&i| examples[i].ids.len());
-
     let mut losses = vec![0.0; examples.len()];
     let mut norms = vec![0.0; examples.len()];
-    let adapter = layout.upload_groups(parameters, micro_batch, &device);
-    for chunk in order.chunks(micro_batch) {
-        let rows: Vec<&Example> = chunk.iter().map(|&i| examples[i]).collect();
-        let batch = MicroBatch::new(&rows, micro_batch, model.config.pad.unwrap_or(0));
-        let dropout = dropout.map(|dropout| dropout.of_rows(chunk, micro_batch));
-        let pass = backward(model, layout, &adapter, &batch, dropout.as_ref());
+    let mut adapters = BTreeMap::new();
+    for Share {
+        members,
+        rows,
+        width,
+    } in shares(examples, micro_batch, &model.config, &device)
+    {
+        let adapter = adapters
+            .entry(rows)
+            .or_insert_with(|| layout.upload_groups(parameters, rows, &device));
+        let texts: Vec<&Example> = members.iter().map(|&i| examples[i]).collect();
+        let batch = MicroBatch::of_width(&texts, rows, width, model.config.pad.unwrap_or(0));
+        let dropout = dropout.map(|dropout| dropout.of_rows(&members, rows));
+        let pass = backward(model, layout, adapter, &batch, dropout.as_ref());
         memory.sample(&device);
 
-        let batch_norms = accumulator.add(pass.gradients, micro_batch).await?;
+        let batch_norms = accumulator.add(pass.gradients, rows).await?;
         let token_losses = read(pass.token_losses).await?;
-        for (row, &i) in chunk.iter().enumerate() {
+        for (row, &i) in members.iter().enumerate() {
             norms[i] = batch_norms[row];
             let range = row * batch.width..(row + 1) * batch.width;
             losses[i] = token_losses[range.clone()]
@@ -83,6 +90,54 @@ pub async fn gradient_sum<A: Accumulator, P: AsyncFnMut() -> Result<(), EngineEr
             .map(|example| example.ids.len() as u64)
             .sum(),
     })
+}
+
+/// The examples of one micro-batch.
+struct Share {
+    /// Which of the logical batch's examples.
+    members: Vec<usize>,
+    /// Rows computed, masked filler rows included.
+    rows: usize,
+    /// Least width in tokens.
+    width: usize,
+}
+
+/// Rows on the CPU device are padded to the next multiple of this.
+const CPU_WIDTH: usize = 8;
+
+/// Splits a logical batch into micro-batches of examples of like length, which saves padding.
+///
+/// An example's gradient must not depend on the others of its micro-batch, not even in its last bit: the sensitivity
+/// of a private sum counts one row. The GPU kernels add in an order of each output's own, whatever the width and the
+/// rows, so there every micro-batch may have the shape that suits the device. On the CPU device the order of a sum
+/// depends on the width, so only examples of the same padded length share a micro-batch. (`tests/batch_mates.rs`.)
+fn shares(
+    examples: &[&Example],
+    micro_batch: usize,
+    config: &ModelConfig,
+    device: &Device,
+) -> Vec<Share> {
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|&i| examples[i].ids.len());
+    let on_gpu = ops::is_gpu(device);
+    let width = |i: usize| match on_gpu {
+        true => 0,
+        false => examples[i]
+            .ids
+            .len()
+            .next_multiple_of(CPU_WIDTH)
+            .min(config.context),
+    };
+    order
+        .chunk_by(|&a, &b| width(a) == width(b))
+        .flat_map(|alike| alike.chunks(micro_batch))
+        .map(|members| Share {
+            members: members.to_vec(),
+            // One shape on the GPU, so that buffers are used again.
+            rows: if on_gpu { micro_batch } else { members.len() },
+            width: width(members[0]),
+        })
+        .collect()
 }
 
 /// Dropout of a logical batch: each example's mask follows from the seed given for it.

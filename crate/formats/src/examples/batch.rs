@@ -20,8 +20,14 @@ impl MicroBatch {
     /// there are already as many). Causal attention never sees padding on the right, and masked
     /// rows have no loss, so neither changes the result.
     pub fn new(examples: &[&Example], rows: usize, pad: u32) -> Self {
+        Self::of_width(examples, rows, 0, pad)
+    }
+
+    /// The same, padded to at least `width` tokens.
+    pub fn of_width(examples: &[&Example], rows: usize, width: usize, pad: u32) -> Self {
         let rows = rows.max(examples.len());
-        let width = examples.iter().map(|e| e.ids.len()).max().unwrap_or(0);
+        let longest = examples.iter().map(|e| e.ids.len()).max().unwrap_or(0);
+        let width = width.max(longest);
         let mut input_ids = vec![pad; rows * width];
         let mut labels = vec![IGNORED; rows * width];
         let mut lengths = vec![0; rows];
