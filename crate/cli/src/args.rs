@@ -151,7 +151,7 @@ pub struct Finetune {
     /// The run.
     #[command(flatten)]
     pub training: Training,
-    /// Folder to write the PEFT adapter to.
+    /// Folder to write the PEFT adapter to; checkpoint.safetensors in it is for resuming only, keep it to yourself.
     #[arg(long)]
     pub out: PathBuf,
     /// Go on from OUT/checkpoint.safetensors.

@@ -12,7 +12,8 @@ const KEY: &str = "vaultlab_training";
 const TENSORS: [&str; 3] = ["parameters", "first_moment", "second_moment"];
 
 /// A training run as it stands after a step. It holds no random key: noise that a resumed run will draw must not be
-/// on disk, so a resumed run draws fresh keys.
+/// on disk, so a resumed run draws fresh keys. It does hold the fingerprint of the rows, which can confirm a guess of
+/// all of them: it is for the device that has the rows, not for publication.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Run, model and data it belongs to.
