@@ -75,10 +75,15 @@ fn with_every_guess_right_the_bound_is_as_published() {
     }
 }
 
-/// A hundred thousand canaries: finite, in order, and near the large-sample limit ln(p/(1-p)) from below.
+/// A hundred thousand canaries: as scipy's binomial law gives it term by term, and near the large-sample limit
+/// ln(p/(1-p)) from below.
 #[test]
 fn large_audits_keep_their_precision() {
     let m = 100_000;
+    for (correct, expected) in [(60_000, 0.394_829_159_951), (99_999, 9.955_888_728_273)] {
+        let bound = epsilon_lower_bound(counts(m, m, correct), 1e-9, 0.05).expect("in range");
+        assert!((bound - expected).abs() < 1e-7, "{correct}: {bound}");
+    }
     for share in [0.6, 0.9, 0.999] {
         let correct = (share * m as f64) as u64;
         let bound = epsilon_lower_bound(counts(m, m, correct), 1e-9, 0.05).expect("in range");

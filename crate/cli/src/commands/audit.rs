@@ -85,9 +85,10 @@ pub fn bound(args: &args::AuditBound) -> Result<Value, Failure> {
         correct: args.correct,
     };
     let (delta, significance) = (args.delta, args.significance);
+    let lower = epsilon_lower_bound(counts, delta, significance)?;
     let most = most_it_can_show(args.canaries, args.guesses, delta, significance)?;
     Ok(json!({
-        "epsilon_lower": epsilon_lower_bound(counts, delta, significance)?,
+        "epsilon_lower": lower,
         "delta": delta,
         "confidence": 1.0 - significance,
         "p_value_at_epsilon_0": p_value(counts, 0.0, delta)?,
