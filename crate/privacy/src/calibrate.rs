@@ -1,224 +1,252 @@
-//! The accountant read backwards: which noise, or how many steps, for a given ε; and ε along a run.
+//! The accountant read backwards: which noise, how many steps or how large a batch for a given ε; and ε
+//! along a run.
+//!
+//! Every answer is on the safe side: its ε, as [`crate::accountant::epsilon`] gives it, is at most the
+//! target. Searches start from the accountant's saddle-point approximation, so that a handful of
+//! rigorous evaluations end them.
 
-use crate::accountant::rdp::RdpCurve;
-use crate::accountant::{AccountingError, Phase, validate_delta};
+use crate::accountant::pld::composer::Composer;
+use crate::accountant::pld::plan::Goal;
+use crate::accountant::{AccountingError, Adjacency, Phase, validate_delta, validate_phases};
 
-/// Relative width at which the search for a noise multiplier stops.
-pub const NOISE_TOLERANCE: f64 = 1e-6;
+mod noise;
+mod trace;
 
-/// Largest noise multiplier worth trying: the signal is long gone.
-const LARGEST_NOISE: f64 = 1e6;
+pub use noise::NOISE_TOLERANCE;
+pub use trace::{TracePoint, epsilon_trace};
 
-/// Smallest noise multiplier worth trying: ε is astronomical.
-const SMALLEST_NOISE: f64 = 1e-3;
+/// What a run may cost, and what has been spent before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// ε of everything on these rows, earlier steps and the run in question together.
+    pub epsilon: f64,
+    /// δ.
+    pub delta: f64,
+    /// Which data sets count as neighbours.
+    pub adjacency: Adjacency,
+    /// Steps that were taken on these rows already.
+    pub earlier: &'a [Phase],
+}
+
+impl<'a> Target<'a> {
+    /// ε at `delta` under add/remove adjacency, with nothing spent yet.
+    pub fn new(epsilon: f64, delta: f64) -> Self {
+        Self {
+            epsilon,
+            delta,
+            adjacency: Adjacency::AddRemove,
+            earlier: &[],
+        }
+    }
+
+    /// The same, after `earlier` steps.
+    #[must_use]
+    pub fn after(self, earlier: &'a [Phase]) -> Self {
+        Self { earlier, ..self }
+    }
+
+    /// The same under another adjacency.
+    #[must_use]
+    pub fn under(self, adjacency: Adjacency) -> Self {
+        Self { adjacency, ..self }
+    }
+
+    /// The smallest noise multiplier σ, to [`NOISE_TOLERANCE`], with which `phase` (whose own σ is not
+    /// looked at) stays within the target.
+    ///
+    /// Where even 1e-3 would do (or nothing is run), 1e-3 is returned.
+    ///
+    /// # Errors
+    /// When an argument is out of range, nothing is left of the target, or no σ up to 1e6 is enough.
+    pub fn noise_multiplier(&self, phase: &Phase) -> Result<f64, AccountingError> {
+        let mut search = self.search(&Phase {
+            noise_multiplier: 1.0,
+            ..*phase
+        })?;
+        noise::smallest(&mut search)
+    }
+
+    /// The largest number of steps of `phase`'s mechanism (whose own steps are not looked at), at most
+    /// `u32::MAX`, within the target.
+    ///
+    /// # Errors
+    /// When an argument is out of range, or nothing is left of the target.
+    pub fn steps(&self, phase: &Phase) -> Result<u32, AccountingError> {
+        let mut search = self.search(phase)?;
+        let most = search.largest(u64::from(u32::MAX), |phase, steps| phase.steps = steps);
+        Ok(most as u32)
+    }
+
+    /// The largest expected batch out of `rows` with which `phase` (whose own rate is not looked at)
+    /// stays within the target; 0 if not even 1 does.
+    ///
+    /// # Errors
+    /// When an argument is out of range, or nothing is left of the target.
+    pub fn batch(&self, rows: u64, phase: &Phase) -> Result<u64, AccountingError> {
+        let mut search = self.search(&Phase {
+            sampling_rate: 1.0,
+            ..*phase
+        })?;
+        Ok(search.largest(rows, |phase, batch| {
+            phase.sampling_rate = batch as f64 / rows as f64;
+        }))
+    }
+
+    fn search(&self, phase: &Phase) -> Result<Search, AccountingError> {
+        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
+            return Err(AccountingError::TargetEpsilon(self.epsilon));
+        }
+        validate_delta(self.delta)?;
+        validate_phases(self.earlier)?;
+        phase.validate()?;
+        let mut phases = self.earlier.to_vec();
+        let mut composer = Composer::new(self.adjacency, false);
+        let spent = composer.upper(&phases, self.delta);
+        if spent >= self.epsilon {
+            return Err(AccountingError::Spent {
+                spent,
+                target: self.epsilon,
+            });
+        }
+        phases.push(*phase);
+        Ok(Search {
+            composer,
+            phases,
+            target: self.epsilon,
+            delta: self.delta,
+        })
+    }
+}
 
 /// The smallest noise multiplier σ, to [`NOISE_TOLERANCE`], with which `steps` steps at sampling rate
-/// `sampling_rate` spend at most `target_epsilon` at `delta`.
-///
-/// The σ returned is the safe end of the bracket: its ε, as [`crate::accountant::epsilon`] gives it, is
-/// at most the target. Where even 1e-3 would do (or nothing is run), 1e-3 is returned.
+/// `sampling_rate` spend at most `target_epsilon` at `delta`, add/remove adjacency.
 ///
 /// # Errors
-/// When an argument is out of range, or no σ up to 1e6 is enough.
+/// As [`Target::noise_multiplier`].
 pub fn noise_multiplier(
     target_epsilon: f64,
     sampling_rate: f64,
     steps: u64,
     delta: f64,
 ) -> Result<f64, AccountingError> {
-    validate_target(target_epsilon)?;
-    validate_delta(delta)?;
-    let trial = |sigma: f64| -> Result<Trial, AccountingError> {
-        let step = RdpCurve::of_step(sampling_rate, sigma)?;
-        let epsilon = step.times(steps).epsilon(delta);
-        Ok(Trial {
-            sigma,
-            fits: epsilon <= target_epsilon,
-            ln_excess: epsilon.ln() - target_epsilon.ln(),
-        })
-    };
-    let Some(mut bracket) = Bracket::around(&trial)? else {
-        return Ok(SMALLEST_NOISE);
-    };
-    if !bracket.enough.fits {
-        return Err(AccountingError::Unreachable {
-            target: target_epsilon,
-            limit: LARGEST_NOISE,
-        });
-    }
-    while bracket.width() > NOISE_TOLERANCE {
-        bracket.replace(trial(bracket.inside())?);
-    }
-    Ok(bracket.enough.sigma)
+    Target::new(target_epsilon, delta).noise_multiplier(&Phase {
+        sampling_rate,
+        noise_multiplier: 1.0,
+        steps,
+        truncation: None,
+    })
 }
 
-/// A noise multiplier tried.
-#[derive(Clone, Copy)]
-struct Trial {
-    sigma: f64,
-    /// True if ε is at most the target.
-    fits: bool,
-    /// ln(ε/target).
-    ln_excess: f64,
-}
-
-/// Two noise multipliers with the target between them.
-struct Bracket {
-    too_small: Trial,
-    enough: Trial,
-    /// How often in a row the same end was replaced: positive for `enough`, negative for `too_small`.
-    streak: i32,
-}
-
-impl Bracket {
-    /// Doubles or halves from 1. `None` if even the smallest σ is enough; if the largest is not, the
-    /// `enough` end does not fit.
-    fn around(
-        trial: &impl Fn(f64) -> Result<Trial, AccountingError>,
-    ) -> Result<Option<Self>, AccountingError> {
-        let mut here = trial(1.0)?;
-        let up = !here.fits;
-        loop {
-            let next = if up {
-                here.sigma * 2.0
-            } else {
-                here.sigma / 2.0
-            };
-            let next = trial(next.clamp(SMALLEST_NOISE, LARGEST_NOISE))?;
-            if up && (next.fits || next.sigma == LARGEST_NOISE) {
-                return Ok(Some(Self {
-                    too_small: here,
-                    enough: next,
-                    streak: 0,
-                }));
-            }
-            if !up && !next.fits {
-                return Ok(Some(Self {
-                    too_small: next,
-                    enough: here,
-                    streak: 0,
-                }));
-            }
-            if !up && next.sigma == SMALLEST_NOISE {
-                return Ok(None);
-            }
-            here = next;
-        }
-    }
-
-    /// Width of the bracket in ln σ.
-    fn width(&self) -> f64 {
-        (self.enough.sigma / self.too_small.sigma).ln()
-    }
-
-    /// The next σ to try. ln ε is nearly linear in ln σ, so it is where the secant crosses the target, a
-    /// hair towards the end that was not replaced last, so that the bracket closes from both sides; or
-    /// the middle, when secants keep replacing the same end.
-    fn inside(&self) -> f64 {
-        let (low, high) = (self.too_small, self.enough);
-        let hair = NOISE_TOLERANCE / 4.0;
-        let share = low.ln_excess / (low.ln_excess - high.ln_excess);
-        let secant = self.width() * share - hair * f64::from(self.streak.signum());
-        let step = if secant.is_finite() && self.streak.abs() < 3 {
-            secant.clamp(hair, self.width() - hair)
-        } else {
-            self.width() / 2.0
-        };
-        low.sigma * step.exp()
-    }
-
-    /// Puts a trial from inside the bracket in place of one end.
-    fn replace(&mut self, trial: Trial) {
-        let run = if self.streak.abs() < 3 {
-            self.streak
-        } else {
-            0
-        };
-        if trial.fits {
-            self.enough = trial;
-            self.streak = run.max(0) + 1;
-        } else {
-            self.too_small = trial;
-            self.streak = run.min(0) - 1;
-        }
-    }
-}
-
-/// The largest number of steps (at most `u32::MAX`) that spends at most `target_epsilon` at `delta`.
+/// The largest number of steps (at most `u32::MAX`) that spends at most `target_epsilon` at `delta`,
+/// add/remove adjacency.
 ///
 /// # Errors
-/// When an argument is out of range.
+/// As [`Target::steps`].
 pub fn steps_within(
     target_epsilon: f64,
     sampling_rate: f64,
     noise_multiplier: f64,
     delta: f64,
 ) -> Result<u32, AccountingError> {
-    validate_target(target_epsilon)?;
-    validate_delta(delta)?;
-    let step = RdpCurve::of_step(sampling_rate, noise_multiplier)?;
-    let fits = |steps: u64| step.times(steps).epsilon(delta) <= target_epsilon;
-    let (mut enough, mut too_many) = (0_u64, u64::from(u32::MAX) + 1);
-    while too_many - enough > 1 {
-        let middle = enough + (too_many - enough) / 2;
-        if fits(middle) {
-            enough = middle;
-        } else {
-            too_many = middle;
-        }
-    }
-    Ok(enough as u32)
+    Target::new(target_epsilon, delta).steps(&Phase {
+        sampling_rate,
+        noise_multiplier,
+        steps: 1,
+        truncation: None,
+    })
 }
 
-/// ε after a number of steps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TracePoint {
-    /// Steps taken.
-    pub steps: u64,
-    /// ε spent by then, everything before the traced phase included.
-    pub epsilon: f64,
-}
-
-/// ε along `phase`, after everything in `earlier`: at most `points` (≥ 2) points, evenly spread, the
-/// first at step 0 and the last at the end.
-///
-/// The jump from step 0 to step 1 is real: a first step's ε is mostly the price of a small δ.
-///
-/// # Errors
-/// When a phase or `delta` is out of range.
-pub fn epsilon_trace(
-    earlier: &[Phase],
-    phase: &Phase,
+/// A run of which one thing is not settled: the last phase's.
+struct Search {
+    composer: Composer,
+    phases: Vec<Phase>,
+    target: f64,
     delta: f64,
-    points: u32,
-) -> Result<Vec<TracePoint>, AccountingError> {
-    validate_delta(delta)?;
-    let step = RdpCurve::of_step(phase.sampling_rate, phase.noise_multiplier)?;
-    let mut before = RdpCurve::zero();
-    for phase in earlier {
-        before.add(&RdpCurve::of_phase(phase)?);
-    }
-    let intervals = phase.steps.min(u64::from(points.max(2)) - 1).max(1);
-    let mut trace: Vec<TracePoint> = Vec::with_capacity(intervals as usize + 1);
-    for index in 0..=intervals {
-        let steps = (u128::from(phase.steps) * u128::from(index) / u128::from(intervals)) as u64;
-        if trace.last().is_some_and(|last| last.steps == steps) {
-            continue;
-        }
-        let mut spent = step.times(steps);
-        spent.add(&before);
-        trace.push(TracePoint {
-            steps,
-            epsilon: spent.epsilon(delta),
-        });
-    }
-    Ok(trace)
 }
 
-fn validate_target(target_epsilon: f64) -> Result<(), AccountingError> {
-    if target_epsilon > 0.0 && target_epsilon.is_finite() {
-        Ok(())
-    } else {
-        Err(AccountingError::TargetEpsilon(target_epsilon))
+impl Search {
+    fn set(&mut self, change: impl FnOnce(&mut Phase)) {
+        if let Some(last) = self.phases.last_mut() {
+            change(last);
+        }
+    }
+
+    /// Upper bound on ε.
+    fn spent(&mut self) -> f64 {
+        self.composer.upper(&self.phases, self.delta)
+    }
+
+    /// ε, roughly.
+    fn guess(&mut self) -> Option<f64> {
+        self.composer
+            .guess(&self.phases, Goal::at_delta(self.delta))
+            .filter(|guess| *guess > 0.0 && guess.is_finite())
+    }
+
+    /// The largest number up to `most` that fits when `set` on the last phase; 0 if none does.
+    fn largest(&mut self, most: u64, set: impl Fn(&mut Phase, u64)) -> u64 {
+        // Where a guess that is off by `factor` puts it.
+        let roughly = |search: &mut Self, factor: f64| {
+            let (mut enough, mut too_many) = (0, most.saturating_add(1));
+            while too_many - enough > 1 {
+                let middle = enough + (too_many - enough) / 2;
+                search.set(|phase| set(phase, middle));
+                if search.guess()? * factor <= search.target {
+                    enough = middle;
+                } else {
+                    too_many = middle;
+                }
+            }
+            Some(enough)
+        };
+        let mut start = most / 2;
+        if let Some(first) = roughly(self, 1.0).filter(|first| *first > 0) {
+            self.set(|phase| set(phase, first));
+            let factor = self.guess().map_or(1.0, |guess| self.spent() / guess);
+            start = roughly(self, factor).unwrap_or(first);
+        }
+        let start = start.clamp(1.min(most), most);
+        let mut fits = |count: u64| {
+            self.set(|phase| set(phase, count));
+            self.spent() <= self.target
+        };
+        // Doubling strides away from the start, then halves.
+        let (mut enough, mut too_many) = (0, most.saturating_add(1));
+        let mut stride = 1;
+        if most == 0 {
+            return 0;
+        }
+        if fits(start) {
+            enough = start;
+            while enough < most {
+                let next = enough.saturating_add(stride).min(most);
+                if !fits(next) {
+                    too_many = next;
+                    break;
+                }
+                enough = next;
+                stride *= 2;
+            }
+        } else {
+            too_many = start;
+            while too_many > 1 {
+                let next = too_many.saturating_sub(stride).max(1);
+                if fits(next) {
+                    enough = next;
+                    break;
+                }
+                too_many = next;
+                stride *= 2;
+            }
+        }
+        while too_many - enough > 1 {
+            let middle = enough + (too_many - enough) / 2;
+            if fits(middle) {
+                enough = middle;
+            } else {
+                too_many = middle;
+            }
+        }
+        enough
     }
 }

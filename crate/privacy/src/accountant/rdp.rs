@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 
 use super::renyi_moment::{RatioGrid, log_moment_integer};
-use super::{AccountingError, Phase};
+use super::{AccountingError, Phase, validate_delta};
 
 /// Relative head-room for f64 rounding and quadrature in one step's RDP; both are below 1e-12.
 const ROUNDING_SLACK: f64 = 1e-9;
@@ -105,11 +105,19 @@ impl RdpCurve {
     pub fn epsilon(&self, delta: f64) -> f64 {
         epsilon_from_rdp(default_orders(), &self.values, delta)
     }
+}
 
-    /// That bound, and the order it comes from.
-    pub(super) fn epsilon_and_order(&self, delta: f64) -> (f64, f64) {
-        best_bound(default_orders(), &self.values, delta)
+/// Upper bound on ε at `delta` after all `phases`, add/remove adjacency.
+///
+/// # Errors
+/// When a phase or `delta` is out of range, or a phase's batches are truncated.
+pub fn epsilon(phases: &[Phase], delta: f64) -> Result<f64, AccountingError> {
+    validate_delta(delta)?;
+    let mut spent = RdpCurve::zero();
+    for phase in phases {
+        spent.add(&RdpCurve::of_phase(phase)?);
     }
+    Ok(spent.epsilon(delta))
 }
 
 /// RDP of one step at each order α > 1, add/remove adjacency; `q` in [0, 1], `sigma` > 0.
@@ -193,20 +201,14 @@ impl IntegerMoments {
 /// (<https://arxiv.org/abs/2004.00010>), Proposition 12, which is also Theorem 21 of Balle et al. 2020;
 /// the form Opacus uses. Negative bounds are reported as zero, and zero RDP as exactly zero.
 pub fn epsilon_from_rdp(orders: &[f64], rdp: &[f64], delta: f64) -> f64 {
-    best_bound(orders, rdp, delta).0
-}
-
-fn best_bound(orders: &[f64], rdp: &[f64], delta: f64) -> (f64, f64) {
-    let mut best = (f64::INFINITY, f64::INFINITY);
     if rdp.iter().all(|&value| value == 0.0) {
-        return (0.0, f64::INFINITY);
+        return 0.0;
     }
+    let mut best = f64::INFINITY;
     for (&alpha, &value) in orders.iter().zip(rdp) {
         let bound =
             value + ((alpha - 1.0) / alpha).ln() - (delta.ln() + alpha.ln()) / (alpha - 1.0);
-        if bound < best.0 {
-            best = (bound, alpha);
-        }
+        best = best.min(bound);
     }
-    (best.0.max(0.0), best.1)
+    best.max(0.0)
 }

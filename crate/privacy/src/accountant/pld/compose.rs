@@ -1,251 +1,172 @@
 //! Composition of discretised losses by FFT, under an exponential tilt.
 //!
 //! A plain FFT has an absolute error of about 1e-16, useless for δ = 1e-12. So each mass pₖ at loss yₖ
-//! is first tilted to pₖ·e^{θyₖ - K}, K = ln Σ pₖ·e^{θyₖ}: with θ near the best Chernoff exponent for δ,
-//! the tilted sum concentrates around the ε sought, in a window of some standard deviations, and all
-//! errors are relative to δ itself. (Saddle-point tilting; in FFT convolution since Grübel, Hermesmeier
-//! 1999.)
+//! is first tilted to pₖ·e^{θyₖ - K}, K = ln Σ pₖ·e^{θyₖ}: with θ the saddle point of the ε sought, the
+//! tilted sum concentrates around it, and all errors are relative to δ itself (Esscher's transform; in
+//! FFT convolution since Grübel, Hermesmeier 1999).
+//!
+//! It also keeps the window small. δ(ε) weighs the tilted mass at y by e^{-θ(y-ε)}, so the window ends
+//! some 20/θ above ε. Mass from below the window is folded into it, shifted up by its span S, but all of
+//! that together weighs at most Σₖ e^{-θ(kS-ε)-K}: S = (ln 1/δ + 26)/θ is enough.
 
-use rustfft::FftPlanner;
 use rustfft::num_complex::Complex64;
 
 use super::loss::LossDistribution;
+use super::plan::Window;
+use super::transform::Transform;
 
-/// Half the window, in standard deviations of the tilted sum.
-const WINDOW_SIGMAS: f64 = 12.0;
+/// Relative head-room in one step's masses for quadrature and rounding, both below 1e-12.
+const HEAD_ROOM: f64 = 1e-11;
 
-/// Largest transform. A window that needs more falls back to RDP's bound.
-const LARGEST_TRANSFORM: usize = 1 << 20;
+/// A tilted step's spectrum is zero here if its power is below e^-80.
+const NEGLIGIBLE_LN: f64 = -80.0;
 
-/// Losses of steps to be summed.
-pub(super) struct Composition {
-    grid: f64,
-    tilt: f64,
-    parts: Vec<(LossDistribution, Tilted, u64)>,
+/// One step's tilted losses, transformed.
+pub(super) struct Spectrum {
+    values: Vec<Complex64>,
+    /// K.
+    pub ln_norm: f64,
+    infinite: f64,
+    offset: f64,
 }
 
-/// Where the tilted sum lies, and the ε sought.
-struct Window {
-    low: f64,
-    high: f64,
+/// Which of the two bounds a sum is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    Upper,
+    Lower,
 }
 
-/// A tilted distribution's log normaliser, mean and variance; and its masses.
-struct Tilted {
-    ln_norm: f64,
-    mean: f64,
-    variance: f64,
-    mass: Vec<f64>,
-}
-
-impl Composition {
-    pub(super) fn new(grid: f64, tilt: f64) -> Self {
-        Self {
-            grid,
-            tilt,
-            parts: Vec::new(),
-        }
-    }
-
-    /// Adds `steps` independent losses.
-    pub(super) fn add(&mut self, loss: LossDistribution, steps: u64) {
-        let tilted = tilt(&loss, self.grid, self.tilt);
-        self.parts.push((loss, tilted, steps));
-    }
-
-    /// Width of the window that [`Self::epsilon`] will use.
-    pub(super) fn span(&self, loose: f64) -> f64 {
-        let Window { low, high } = self.window(loose);
-        high - low
-    }
-
-    fn sum(&self, part: impl Fn(&Tilted) -> f64) -> f64 {
-        self.parts
-            .iter()
-            .map(|(_, tilted, steps)| part(tilted) * *steps as f64)
-            .sum()
-    }
-
-    fn window(&self, loose: f64) -> Window {
-        let mean = self.sum(|tilted| tilted.mean);
-        let reach = WINDOW_SIGMAS * self.deviation() + 4.0 * self.grid;
-        Window {
-            low: mean - reach,
-            high: (mean + reach).max(loose),
-        }
-    }
-
-    fn deviation(&self) -> f64 {
-        self.sum(|tilted| tilted.variance).sqrt()
-    }
-
-    /// Upper bound on the smallest ε ≥ 0 with δ(ε) ≤ `delta`; `loose` if none below it is found.
-    pub(super) fn epsilon(&self, delta: f64, loose: f64) -> f64 {
-        let ln_norm = self.sum(|tilted| tilted.ln_norm);
-        let infinite: f64 = self
-            .parts
-            .iter()
-            .map(|(loss, _, steps)| loss.infinite * *steps as f64)
-            .sum();
-
-        let Window { low, high } = self.window(loose);
-        let needed = (high - low) / self.grid;
-        if needed.is_nan() || needed >= LARGEST_TRANSFORM as f64 - 4.0 {
-            return loose;
-        }
-        let points = (needed.ceil() as usize + 2).next_power_of_two();
-        let low = (low / self.grid).floor() as i64;
-        let high = (low + points as i64 - 1) as f64 * self.grid;
-        let Some(ln_beyond) = self.ln_tail(high) else {
-            return loose;
-        };
-        let sum = self.convolve(points, low);
-
-        // δ(ε) ≤ e^{ln_norm}·(Σ_{y>ε} p̃(y)·e^{-θy}·(1 - e^{ε-y}) + P̃(beyond)·e^{-θ·high}) + infinite.
-        // Scaled by e^{θ·shift} so that nothing leaves f64's range.
-        let shift = self.sum(|tilted| tilted.mean).max(0.0);
-        let beyond = (ln_beyond - self.tilt * (high - shift)).exp();
-        let allowed = ((delta - infinite).ln() - ln_norm + self.tilt * shift).exp() - beyond;
-        if allowed.is_nan() || allowed <= 0.0 {
-            return loose;
-        }
-        self.solve(&sum, low, shift, allowed).min(loose)
-    }
-
-    /// Walks down from the top of the window until δ(ε) reaches what is allowed.
-    fn solve(&self, sum: &[f64], low: i64, shift: f64, allowed: f64) -> f64 {
-        // With w(y') = p̃(y')·e^{-θ(y'-shift)}: Σ_{y'>y} w(y'), and Σ_{y'>y} w(y')·e^{y-y'}.
-        let (mut plain, mut discounted) = (0.0, 0.0);
-        for index in (0..sum.len()).rev() {
-            let y = (low + index as i64) as f64 * self.grid;
-            if plain - discounted > allowed {
-                // Between this point and the one above, δ(ε) = plain - e^{ε-y}·discounted.
-                let above = ((plain - allowed) / discounted).ln();
-                return (y + above.clamp(0.0, self.grid)).max(0.0);
-            }
-            if y <= 0.0 {
-                return 0.0;
-            }
-            let weight = sum[index] * (-self.tilt * (y - shift)).exp();
-            plain += weight;
-            discounted = (discounted + weight) * (-self.grid).exp();
-        }
-        // The whole window is above the ε sought: its lower end is a bound.
-        (low as f64 * self.grid).max(0.0)
-    }
-
-    /// ln of a Chernoff bound on the tilted sum's mass above `y`.
-    fn ln_tail(&self, y: f64) -> Option<f64> {
-        let deviation = self.deviation();
-        // For a Gaussian the best exponent is (y - mean)/variance; a few around it are tried.
-        [1.0, 2.0, 4.0, 8.0, 12.0]
-            .into_iter()
-            .map(|sigmas| {
-                let extra = sigmas / deviation;
-                let ln_moment: f64 = self
-                    .parts
-                    .iter()
-                    .map(|(loss, tilted, steps)| {
-                        (ln_moment(loss, self.grid, self.tilt + extra) - tilted.ln_norm)
-                            * *steps as f64
-                    })
-                    .sum();
-                ln_moment - extra * y
-            })
-            .filter(|bound| bound.is_finite())
-            .min_by(f64::total_cmp)
-    }
-
-    /// The tilted sum's masses on the window that starts at grid point `low`, each with head-room for
-    /// the transforms' rounding; masses from outside the window are folded in, which only adds.
-    fn convolve(&self, points: usize, low: i64) -> Vec<f64> {
-        let mut planner = FftPlanner::<f64>::new();
-        let forward = planner.plan_fft_forward(points);
-        // Several times what a transform of masses that sum to 1 errs by in one of its values.
-        let unit = 4.0 * f64::EPSILON * f64::from(points.trailing_zeros());
-        let mut spectrum = vec![Complex64::new(1.0, 0.0); points];
-        let mut amplified = vec![1.0; points];
-        let mut offset = 0_i128;
-        for (loss, tilted, steps) in &self.parts {
-            let mut buffer = vec![Complex64::new(0.0, 0.0); points];
-            for (index, &mass) in tilted.mass.iter().enumerate() {
-                buffer[index % points].re += mass;
-            }
-            forward.process(&mut buffer);
-            for ((product, errors), factor) in spectrum.iter_mut().zip(&mut amplified).zip(&buffer)
-            {
-                *product *= power(*factor, *steps);
-                *errors += *steps as f64 / factor.norm().max(unit);
-            }
-            offset += i128::from(loss.first) * i128::from(*steps);
-        }
-        // An error e in a factor f makes one of about steps·e/f, relative, in the product.
-        let error: f64 = spectrum
-            .iter()
-            .zip(&amplified)
-            .map(|(value, errors)| value.norm() * errors)
-            .sum();
-        let energy: f64 = spectrum.iter().map(|value| value.norm_sqr()).sum();
-        let rounding = unit * (error / points as f64 + (energy / points as f64).sqrt());
-        planner.plan_fft_inverse(points).process(&mut spectrum);
-        let scale = 1.0 / points as f64;
-        (0..points)
-            .map(|index| {
-                let source = (i128::from(low) + index as i128 - offset).rem_euclid(points as i128);
-                (spectrum[source as usize].re * scale).max(0.0) + rounding
-            })
-            .collect()
-    }
-}
-
-/// Tilts a step's losses.
-fn tilt(loss: &LossDistribution, grid: f64, tilt: f64) -> Tilted {
-    let ln_norm = ln_moment(loss, grid, tilt);
-    let at = |index: usize| (loss.first + index as i64) as f64 * grid;
-    let mass: Vec<f64> = (loss.mass.iter().enumerate())
-        .map(|(index, &mass)| {
+/// Transforms one step's losses for two sides (or two bounds) at once.
+pub(super) fn spectra(
+    transform: &mut Transform,
+    losses: [&LossDistribution; 2],
+    windows: [&Window; 2],
+) -> [Spectrum; 2] {
+    let norms = [0, 1].map(|side| ln_moment(losses[side], windows[side], 0.0));
+    let values = transform.forward(|side, add| {
+        let (loss, window) = (losses[side], windows[side]);
+        for (index, &mass) in loss.mass.iter().enumerate() {
             if mass > 0.0 {
-                mass * (tilt * at(index) - ln_norm).exp()
-            } else {
-                0.0
+                let point = loss.first + index as i64;
+                let y = window.grid * point as f64 + loss.offset;
+                let exponent = window.tilt * y - norms[side];
+                add(point, mass * exponent.exp());
             }
-        })
-        .collect();
-    let mean: f64 = mass
-        .iter()
-        .enumerate()
-        .map(|(index, mass)| mass * at(index))
-        .sum();
-    let variance = mass
-        .iter()
-        .enumerate()
-        .map(|(index, mass)| mass * (at(index) - mean).powi(2))
-        .sum();
-    Tilted {
-        ln_norm,
-        mean,
-        variance,
-        mass,
-    }
+        }
+    });
+    let mut side = 0;
+    values.map(|values| {
+        side += 1;
+        Spectrum {
+            values,
+            ln_norm: norms[side - 1],
+            infinite: losses[side - 1].infinite,
+            offset: losses[side - 1].offset,
+        }
+    })
 }
 
-/// ln Σ p·e^{θy}.
-fn ln_moment(loss: &LossDistribution, grid: f64, tilt: f64) -> f64 {
-    let at = |index: usize| tilt * (loss.first + index as i64) as f64 * grid;
-    let present = || {
-        loss.mass
-            .iter()
-            .enumerate()
-            .filter(|(_, mass)| **mass > 0.0)
-    };
-    let largest = present()
-        .map(|(index, mass)| mass.ln() + at(index))
+/// ln Σ p·e^{(θ+extra)·y}.
+pub(super) fn ln_moment(loss: &LossDistribution, window: &Window, extra: f64) -> f64 {
+    let slope = (window.tilt + extra) * window.grid;
+    let shift = (window.tilt + extra) * loss.offset;
+    // The largest point with mass is the largest exponent; scaled by it, nothing overflows.
+    let last = loss.mass.iter().rposition(|mass| *mass > 0.0).unwrap_or(0);
+    let top = slope * (loss.first + last as i64) as f64;
+    let whole = top + shift;
+    let terms = loss
+        .mass
+        .iter()
+        .enumerate()
+        .filter(|(_, mass)| **mass > 0.0);
+    let present = terms.map(|(index, &mass)| {
+        let exponent = slope * (loss.first + index as i64) as f64 - top;
+        (mass, exponent)
+    });
+    let sum: f64 = present
+        .clone()
+        .map(|(mass, exponent)| mass * exponent.exp())
+        .sum();
+    if sum > 1e-250 {
+        return whole + sum.ln();
+    }
+    let peak = present
+        .clone()
+        .map(|(mass, exponent)| mass.ln() + exponent)
         .fold(f64::NEG_INFINITY, f64::max);
-    largest
-        + present()
-            .map(|(index, mass)| (mass.ln() + at(index) - largest).exp())
-            .sum::<f64>()
-            .ln()
+    let sum: f64 = present
+        .map(|(mass, exponent)| (mass.ln() + exponent - peak).exp())
+        .sum();
+    whole + peak + sum.ln()
+}
+
+/// Two tilted sums of losses.
+pub(super) struct Sums<'a> {
+    values: &'a [Complex64],
+    /// Bound on the error of a value, after scaling.
+    rounding: f64,
+}
+
+/// One tilted sum of losses, ready for questions.
+pub(super) struct Sum<'a> {
+    window: &'a Window,
+    sums: &'a Sums<'a>,
+    side: usize,
+    bound: Bound,
+    /// ln of what the tilt has to be undone by, head-room included.
+    ln_norm: f64,
+    infinite: f64,
+    /// Bound on the weight that the window lacks (upper bound) or has too much (lower bound).
+    folded: f64,
+    /// The lower bound's window says nothing below.
+    guard: f64,
+    /// Index of the first grid point, and where grid point 0 lies.
+    low: i64,
+    offset: f64,
+}
+
+/// Sums `steps` of losses whose spectra are given, for both sides.
+pub(super) fn convolve<'a>(
+    transform: &'a mut Transform,
+    parts: &[(&[Spectrum; 2], u64)],
+) -> Sums<'a> {
+    let (points, unit) = (transform.points(), transform.unit());
+    let half = points / 2;
+    let cutoffs: Vec<f64> = parts
+        .iter()
+        .map(|(_, steps)| (2.0 * NEGLIGIBLE_LN / *steps as f64).exp())
+        .collect();
+    let mut products: [Vec<Complex64>; 2] =
+        [Vec::with_capacity(half + 1), Vec::with_capacity(half + 1)];
+    let (mut error, mut energy) = (0.0, 0.0);
+    for (side, product) in products.iter_mut().enumerate() {
+        for k in 0..=half {
+            let (mut value, mut errors) = (Complex64::new(1.0, 0.0), 0.0);
+            for ((spectra, steps), cutoff) in parts.iter().zip(&cutoffs) {
+                let factor = spectra[side].values[k];
+                let size = factor.norm_sqr();
+                if size < *cutoff {
+                    value = Complex64::new(0.0, 0.0);
+                    break;
+                }
+                value *= power(factor, *steps);
+                // An error e in a factor f makes one of about steps·e/f, relative, in the power.
+                errors += *steps as f64 * (1.0 / size.sqrt().max(unit) + 1.0);
+            }
+            product.push(value);
+            let size = value.norm_sqr();
+            if size > 0.0 {
+                energy += 2.0 * size;
+                error += 2.0 * size.sqrt() * errors;
+            }
+        }
+    }
+    let count = points as f64;
+    let rounding =
+        unit * (error / count + (energy / count).sqrt()) + parts.len() as f64 * NEGLIGIBLE_LN.exp();
+    let values = transform.backward(|k| [products[0][k], products[1][k]]);
+    Sums { values, rounding }
 }
 
 /// A complex number to a power, by repeated squaring.
@@ -259,4 +180,168 @@ fn power(mut base: Complex64, mut exponent: u64) -> Complex64 {
         exponent >>= 1;
     }
     result
+}
+
+impl<'a> Sum<'a> {
+    /// The sum of one side. `beyond` bounds the tilted sum's mass more than the window's span above its
+    /// [`Window::guard`], and matters to the lower bound only.
+    pub(super) fn new(
+        sums: &'a Sums<'a>,
+        side: usize,
+        window: &'a Window,
+        parts: &[(&[Spectrum; 2], u64)],
+        bound: Bound,
+        beyond: f64,
+    ) -> Self {
+        let total = |part: &dyn Fn(&Spectrum) -> f64| -> f64 {
+            parts
+                .iter()
+                .map(|(spectra, steps)| part(&spectra[side]) * *steps as f64)
+                .sum()
+        };
+        let steps = total(&|_| 1.0);
+        let ln_norm = total(&|spectrum| spectrum.ln_norm);
+        let offset = total(&|spectrum| spectrum.offset);
+        let span = window.span();
+        let high = (window.low + window.points as i64 - 1) as f64 * window.grid;
+        let (head_room, folded) = match bound {
+            // What is folded in only adds; what lies above the window is missing.
+            Bound::Upper => (HEAD_ROOM, (-window.tilt * (high - window.centre)).exp()),
+            Bound::Lower => {
+                let below = (-window.tilt * (span - window.centre) - ln_norm).exp();
+                (-HEAD_ROOM, below / -(-window.tilt * span).exp_m1() + beyond)
+            }
+        };
+        Self {
+            window,
+            sums,
+            side,
+            bound,
+            ln_norm: ln_norm + head_room * steps,
+            infinite: total(&|spectrum| spectrum.infinite),
+            folded,
+            guard: match bound {
+                Bound::Upper => f64::NEG_INFINITY,
+                Bound::Lower => window.guard(),
+            },
+            low: window.low - (offset / window.grid).floor() as i64,
+            offset,
+        }
+    }
+
+    fn loss(&self, index: usize) -> f64 {
+        (self.low + index as i64) as f64 * self.window.grid + self.offset
+    }
+
+    /// Bound on the tilted mass at a point of the window.
+    fn mass(&self, index: usize) -> f64 {
+        let points = self.window.points as i64;
+        let source = (-(self.low + index as i64)).rem_euclid(points) as usize;
+        let value = self.sums.values[source];
+        let value = if self.side == 0 { value.re } else { value.im } / points as f64;
+        match self.bound {
+            Bound::Upper => value.max(0.0) + self.sums.rounding,
+            Bound::Lower => (value - self.sums.rounding).max(0.0),
+        }
+    }
+
+    /// The smallest ε ≥ 0 with δ(ε) ≤ `delta` as far as this bound knows: for the upper bound `None`
+    /// where it is above the window, for the lower 0 there.
+    pub(super) fn epsilon(&self, delta: f64) -> Option<f64> {
+        // δ(ε) = e^{K-θc}·(Σ_{y>ε} p̃(y)·e^{-θ(y-c)}·(1 - e^{ε-y}) ± folded) + infinite, c the centre.
+        let allowed = ((delta - self.infinite).ln() - self.ln_norm
+            + self.window.tilt * self.window.centre)
+            .exp();
+        let allowed = match self.bound {
+            Bound::Upper => allowed - self.folded,
+            Bound::Lower => allowed + self.folded,
+        };
+        if allowed.is_nan() || allowed <= 0.0 {
+            return None;
+        }
+        let mut tail = Tail::of(self);
+        for index in (0..self.window.points).rev() {
+            let y = self.loss(index);
+            if tail.gap.is_nan() {
+                return None;
+            }
+            if tail.gap > allowed {
+                // Between this point and the one above, δ(ε) = gap - (e^{ε-y} - 1)·discounted.
+                let above = ((tail.gap - allowed) / tail.discounted).ln_1p();
+                return Some((y + above.clamp(0.0, self.window.grid)).max(0.0));
+            }
+            if y <= 0.0 || y < self.guard {
+                return Some(0.0);
+            }
+            tail.take(self, index);
+        }
+        match self.bound {
+            // The whole window is above the ε sought: its lower end is a bound.
+            Bound::Upper => Some(self.loss(0).max(0.0)),
+            Bound::Lower => Some(0.0),
+        }
+    }
+
+    /// δ(ε) for an ε inside the window.
+    pub(super) fn delta(&self, epsilon: f64) -> f64 {
+        let mut tail = Tail::of(self);
+        let mut least = epsilon;
+        for index in (0..self.window.points).rev() {
+            least = self.loss(index);
+            if least <= epsilon {
+                break;
+            }
+            tail.take(self, index);
+        }
+        let sum = (tail.gap - (epsilon - least).exp_m1() * tail.discounted).max(0.0);
+        let sum = match self.bound {
+            Bound::Upper => sum + self.folded,
+            Bound::Lower => (sum - self.folded).max(0.0),
+        };
+        let scaled = (sum.ln() + self.ln_norm - self.window.tilt * self.window.centre).exp();
+        match self.bound {
+            Bound::Upper if scaled.is_nan() => 1.0,
+            Bound::Lower if scaled.is_nan() => 0.0,
+            _ => (scaled + self.infinite).min(1.0),
+        }
+    }
+}
+
+/// With w(y') = p̃(y')·e^{-θ(y'-c)}, y going down: what is above y.
+struct Tail {
+    /// Σ_{y'>y} w(y')·(1 - e^{y-y'}).
+    gap: f64,
+    /// Σ_{y'>y} w(y')·e^{y-y'}.
+    discounted: f64,
+    /// e^{-θ(y-c)} at the next point down.
+    weight: f64,
+    weight_step: f64,
+    /// 1 - e^{-grid}.
+    discount: f64,
+}
+
+impl Tail {
+    fn of(sum: &Sum<'_>) -> Self {
+        let Window {
+            grid,
+            tilt,
+            centre,
+            points,
+            ..
+        } = *sum.window;
+        Self {
+            gap: 0.0,
+            discounted: 0.0,
+            weight: (-tilt * (sum.loss(points - 1) - centre)).exp(),
+            weight_step: (tilt * grid).exp(),
+            discount: -(-grid).exp_m1(),
+        }
+    }
+
+    fn take(&mut self, sum: &Sum<'_>, index: usize) {
+        self.discounted += sum.mass(index) * self.weight;
+        self.gap += self.discounted * self.discount;
+        self.discounted -= self.discounted * self.discount;
+        self.weight *= self.weight_step;
+    }
 }

@@ -1,101 +1,210 @@
-//! Accounting with privacy loss distributions (PLD): nearly exact, for add/remove adjacency.
+//! Accounting with privacy loss distributions (PLD): nearly exact, and what everything charges by.
 //!
-//! A step's privacy loss is ln(dP/dQ) at an outcome drawn from P, the mechanism's law on one of two
-//! neighbouring data sets. Its distribution determines the whole curve δ(ε), and composes by
-//! convolution (Sommer, Meiser, Mohammadi 2019; Koskela, Jälkö, Honkela 2020):
+//! A step's privacy loss is ln(dP/dQ) at an outcome drawn from P, (P, Q) a pair of laws that dominates
+//! the step on two neighbouring data sets. Its distribution determines the whole curve δ(ε), and
+//! composes by convolution (Sommer, Meiser, Mohammadi 2019, <https://eprint.iacr.org/2018/820>; Koskela,
+//! Jälkö, Honkela 2020, <https://arxiv.org/abs/1906.03049>):
 //!
 //! δ(ε) = E[(1 - e^{ε-L})₊], L the sum of all steps' losses.
 //!
-//! `loss` puts one step's losses on a grid so that no δ(ε) falls (connect-the-dots), and `compose`
-//! convolves by FFT. Both directions, a row removed and a row added, are composed separately, and the
-//! worse counts (Zhu, Dong, Wang 2022: each direction has a dominating pair that composes).
+//! `pair` has the dominating pairs and where they are proven; `loss` puts one step's losses on a grid,
+//! so that no δ(ε) falls (connect-the-dots) for the upper bound, and so that none rises (merging
+//! outcomes) for the lower; `compose` convolves by FFT; `plan` chooses grid, tilt and window by the
+//! saddle point that `outline` finds; `composer` keeps what can be used again. Where two neighbours are
+//! not alike (a row removed, a row added), each side is composed by itself and the worse counts.
+//!
+//! Where the grid cannot serve (noise below 0.05, δ below about 1e-50), the bound of Rényi accounting
+//! takes its place, or infinity if there is none.
 
+mod binomial;
 mod compose;
+pub(crate) mod composer;
 mod loss;
+mod outline;
+mod pair;
+pub(crate) mod plan;
+mod transform;
 
 use super::rdp::RdpCurve;
-use super::{AccountingError, Phase, validate_delta};
-use compose::Composition;
-use loss::{Direction, LossDistribution};
+use super::{AccountingError, Adjacency, Phase, validate_delta, validate_phases};
+use composer::{Between, Composer};
+use plan::Goal;
 
-/// Part of ε that rounding losses to the grid may add.
-const GRID_TOLERANCE: f64 = 2e-5;
+/// ε lies between these: the true one of the phases' dominating pairs, at a given δ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpsilonBounds {
+    /// Not above the true ε.
+    pub lower: f64,
+    /// Not below the true ε: what to report, charge and compare with budgets.
+    pub upper: f64,
+}
 
-/// Part of δ set aside for outcomes beyond the grid, over all steps.
-const TAIL_SHARE: f64 = 1e-9;
+/// δ lies between these, at a given ε.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeltaBounds {
+    /// Not above the true δ.
+    pub lower: f64,
+    /// Not below the true δ.
+    pub upper: f64,
+}
 
-/// Most grid points that a step's losses, or the window on their sum, may take; the grid is coarsened
-/// (and ε rises) beyond.
-const MOST_POINTS: f64 = 500_000.0;
+impl EpsilonBounds {
+    /// How far the upper bound may lie above the true ε.
+    pub fn error(&self) -> f64 {
+        self.upper - self.lower
+    }
+}
 
-/// Below this noise multiplier ε is in the hundreds, and RDP's bound will do.
-const SMALLEST_NOISE: f64 = 0.05;
+impl DeltaBounds {
+    /// How far the upper bound may lie above the true δ.
+    pub fn error(&self) -> f64 {
+        self.upper - self.lower
+    }
+}
 
-/// Grid points of a first look at where the sum will lie.
-const FIRST_LOOK: f64 = 4096.0;
+/// A point of the curve δ(ε).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CurvePoint {
+    /// ε.
+    pub epsilon: f64,
+    /// δ at this ε.
+    pub delta: DeltaBounds,
+}
 
-/// Upper bound on ε at `delta` after all `phases`, add/remove adjacency; never above RDP's bound.
+/// Bounds on ε at `delta` after all `phases`, in whatever order or interleaving they were run.
 ///
-/// Tight but for the grid (about 2e-5 relative) and rounding.
+/// The upper bound is within 8e-5 relative of the true value of the dominating pair. That value is
+/// the mechanism's own where the pair is tight (Poisson sampling without truncation), and above it
+/// otherwise; the lower bound is the pair's.
 ///
 /// # Errors
 /// When a phase or `delta` is out of range.
-pub fn epsilon(phases: &[Phase], delta: f64) -> Result<f64, AccountingError> {
+pub fn epsilon(
+    phases: &[Phase],
+    delta: f64,
+    adjacency: Adjacency,
+) -> Result<EpsilonBounds, AccountingError> {
+    validate_phases(phases)?;
     validate_delta(delta)?;
-    let mut rdp = RdpCurve::zero();
-    for phase in phases {
-        rdp.add(&RdpCurve::of_phase(phase)?);
-    }
-    // RDP's bound, and its best order less one: the best exponential tilt for this δ.
-    let (loose, order) = rdp.epsilon_and_order(delta);
-    let tilt = order - 1.0;
-    let active: Vec<Phase> = phases
-        .iter()
-        .copied()
-        .filter(|phase| phase.steps > 0 && phase.sampling_rate > 0.0)
-        .collect();
-    let smallest = active
-        .iter()
-        .map(|phase| phase.noise_multiplier)
-        .fold(f64::INFINITY, f64::min);
-    if active.is_empty() || loose == 0.0 || !loose.is_finite() || smallest < SMALLEST_NOISE {
-        return Ok(loose);
-    }
-    let removed = of_direction(Direction::Removed, &active, delta, loose, tilt);
-    let added = of_direction(Direction::Added, &active, delta, loose, tilt);
-    Ok(removed.max(added).min(loose))
+    let between = Composer::new(adjacency, true).between(phases, Goal::at_delta(delta));
+    Ok(epsilon_or_fallback(between, phases, delta, adjacency))
 }
 
-/// ε of one direction, at most `loose` (which is known to be a bound).
-fn of_direction(direction: Direction, phases: &[Phase], delta: f64, loose: f64, tilt: f64) -> f64 {
-    let steps: f64 = phases.iter().map(|phase| phase.steps as f64).sum();
-    let tail = TAIL_SHARE * delta / steps;
-    let compose = |grid: f64| {
-        let mut composition = Composition::new(grid, tilt);
-        for phase in phases {
-            let (q, sigma) = (phase.sampling_rate, phase.noise_multiplier);
-            let step = LossDistribution::of_step(direction, q, sigma, grid, tail);
-            composition.add(step, phase.steps);
-        }
-        composition
+/// Bounds on ε, replace-one adjacency, had the batches been of exactly `batch` of `rows` rows, drawn
+/// without replacement: a what-if, for no session samples so.
+///
+/// # Errors
+/// When `batch` is not in 1..=`rows`, or another argument is out of range.
+pub fn fixed_size_epsilon(
+    batch: u64,
+    rows: u64,
+    noise_multiplier: f64,
+    steps: u64,
+    delta: f64,
+) -> Result<EpsilonBounds, AccountingError> {
+    let phase = Phase {
+        sampling_rate: if batch == 0 {
+            -1.0
+        } else {
+            batch as f64 / rows as f64
+        },
+        noise_multiplier,
+        steps,
+        truncation: None,
     };
-    let widest = phases
+    phase.validate()?;
+    validate_delta(delta)?;
+    let between = Composer::fixed_size().between(&[phase], Goal::at_delta(delta));
+    Ok(epsilon_or_fallback(
+        between,
+        &[phase],
+        delta,
+        Adjacency::ReplaceOne,
+    ))
+}
+
+/// Bounds on δ at `epsilon` ≥ 0 after all `phases`.
+///
+/// # Errors
+/// When a phase or `epsilon` is out of range.
+pub fn delta(
+    phases: &[Phase],
+    epsilon: f64,
+    adjacency: Adjacency,
+) -> Result<DeltaBounds, AccountingError> {
+    validate_phases(phases)?;
+    validate_epsilon(epsilon)?;
+    let mut composer = Composer::new(adjacency, true);
+    Ok(delta_or_one(
+        composer.between(phases, Goal::AtEpsilon(epsilon)),
+    ))
+}
+
+/// The curve δ(ε) of `phases` at each of `epsilons`.
+///
+/// # Errors
+/// When a phase or an ε is out of range.
+pub fn curve(
+    phases: &[Phase],
+    epsilons: &[f64],
+    adjacency: Adjacency,
+) -> Result<Vec<CurvePoint>, AccountingError> {
+    validate_phases(phases)?;
+    let mut composer = Composer::new(adjacency, true);
+    epsilons
         .iter()
-        .map(|phase| loss::width(direction, phase.sampling_rate, phase.noise_multiplier, tail))
-        .fold(0.0, f64::max);
-    if !(widest > f64::MIN_POSITIVE && widest.is_finite()) {
-        return loose;
+        .map(|&epsilon| {
+            validate_epsilon(epsilon)?;
+            Ok(CurvePoint {
+                epsilon,
+                delta: delta_or_one(composer.between(phases, Goal::AtEpsilon(epsilon))),
+            })
+        })
+        .collect()
+}
+
+/// The bound of Rényi accounting, add/remove adjacency; infinite where there is none.
+fn fallback(phases: &[Phase], delta: f64) -> f64 {
+    let mut total = RdpCurve::zero();
+    for phase in phases.iter().filter(|phase| phase.steps > 0) {
+        match RdpCurve::of_phase(phase) {
+            Ok(curve) => total.add(&curve),
+            Err(_) => return f64::INFINITY,
+        }
     }
-    // Splitting a loss between neighbours at distance h adds at most h²/4 to its variance, and so at
-    // most tilt·steps·h²/8 to ε.
-    let ideal = (8.0 * GRID_TOLERANCE * loose / (tilt * steps)).sqrt();
-    let span = compose(widest / FIRST_LOOK).span(loose);
-    let grid = ideal
-        .min(loose / 50.0)
-        .max(widest / MOST_POINTS)
-        .max(span / MOST_POINTS);
-    if !(grid > 0.0 && grid < loose / 10.0) {
-        return loose; // nothing to gain from so coarse a grid
+    total.epsilon(delta)
+}
+
+fn epsilon_or_fallback(
+    between: Option<Between>,
+    phases: &[Phase],
+    delta: f64,
+    adjacency: Adjacency,
+) -> EpsilonBounds {
+    let Between { lower, upper } = between.unwrap_or_else(|| Between {
+        lower: 0.0,
+        upper: match adjacency {
+            Adjacency::AddRemove => fallback(phases, delta),
+            Adjacency::ReplaceOne => f64::INFINITY,
+        },
+    });
+    EpsilonBounds { lower, upper }
+}
+
+fn delta_or_one(between: Option<Between>) -> DeltaBounds {
+    between.map_or(
+        DeltaBounds {
+            lower: 0.0,
+            upper: 1.0,
+        },
+        |Between { lower, upper }| DeltaBounds { lower, upper },
+    )
+}
+
+fn validate_epsilon(epsilon: f64) -> Result<(), AccountingError> {
+    if epsilon >= 0.0 && epsilon.is_finite() {
+        Ok(())
+    } else {
+        Err(AccountingError::Epsilon(epsilon))
     }
-    compose(grid).epsilon(delta, loose)
 }
