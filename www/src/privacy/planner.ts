@@ -7,7 +7,7 @@ import type { PlanPhase, PlanReply, PlanRequest, TracePoint } from '../protocol'
 const POINTS = 60;
 
 /** The same where each point composes everything before it anew. */
-const COMPOSED_POINTS = 12;
+const COMPOSED_POINTS = 24;
 
 export interface Planner {
   /** σ, ε and advice. Throws when the request cannot be planned for. */
