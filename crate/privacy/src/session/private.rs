@@ -2,7 +2,7 @@ use rand::Rng;
 
 use super::plan::{PlanError, PrivacyPlan};
 use super::{ClippedSum, GradientPrivacy, PrivacyError, ReleasedGradient, SumLost};
-use crate::accountant::epsilon;
+use crate::accountant::LiveAccountant;
 use crate::grid::Grid;
 use crate::ledger::{
     DatasetFingerprint, DatasetRows, LedgerError, LedgerStore, RowLedger, RowLedgerReader,
@@ -26,6 +26,7 @@ pub struct PrivateSession<S: LedgerStore> {
     reader: RowLedgerReader,
     /// Everyone's charges when the store was last read, ours included.
     ledger: RowLedger,
+    accountant: LiveAccountant,
     /// What `spent` and `next` were computed from.
     accounted: Option<(RowLedger, RunCharge)>,
     spent: Spent,
@@ -117,6 +118,7 @@ impl<S: LedgerStore> PrivateSession<S> {
             rows_recorded: false,
             reader,
             ledger,
+            accountant: LiveAccountant::new(),
             accounted: None,
             spent: Spent::default(),
             next: 0.0,
@@ -236,9 +238,10 @@ impl<S: LedgerStore> PrivateSession<S> {
         if known.is_some_and(|(ledger, step)| *ledger == self.ledger && *step == one_more) {
             return Ok(());
         }
-        let delta = self.plan.delta;
-        self.spent = self.ledger.spent_by(delta, None, epsilon)?;
-        let next = self.ledger.spent_by(delta, Some(&one_more), epsilon)?;
+        let (delta, accountant) = (self.plan.delta, &mut self.accountant);
+        let mut ask = |phases: &[_], delta| accountant.epsilon(phases, delta);
+        self.spent = self.ledger.spent_by(delta, None, &mut ask)?;
+        let next = self.ledger.spent_by(delta, Some(&one_more), &mut ask)?;
         self.next = next.epsilon;
         self.accounted = Some((self.ledger.clone(), one_more));
         Ok(())

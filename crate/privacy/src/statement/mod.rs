@@ -10,7 +10,7 @@ mod verify;
 
 use serde::{Deserialize, Serialize};
 
-use crate::accountant::{ACCOUNTANT, Adjacency};
+use crate::accountant::{ACCOUNTANT, AccountingError, Adjacency, pld};
 use crate::ledger::{Charges, RowLedger, RunCharge, RunId, Spent};
 use crate::noise::NOISE_SAMPLER;
 use crate::session::PrivacyPlan;
@@ -51,8 +51,8 @@ pub const NOT_COVERED: [&str; 10] = [
      it and the key, which came from the platform's cryptographic generator and was not kept.",
     "How long a computation takes, and other side channels. As to floating point: it only decides what a \
      row's gradient is, which is then clipped by a bound on its true length, summed and noised in integers. \
-     What is assumed is that a row's gradient is the same, to the last bit, whatever rows are computed \
-     beside it.",
+     That a row's gradient is the same, to the last bit, whatever rows are computed beside it, is tested, \
+     not proven.",
     "Whoever can read this device's memory or storage while the rows are on it: the ledger, with hashes of \
      the rows, and checkpoints stay there.",
     "What others know about a person from elsewhere, a model trained without privacy included.",
@@ -74,6 +74,8 @@ pub struct PrivacyStatement {
     pub adjacency: Adjacency,
     /// Upper bound on ε, by the row that most was charged to.
     pub epsilon: f64,
+    /// How far `epsilon` may lie above the exact ε of the charges; absent where no lower bound is known.
+    pub epsilon_error: Option<f64>,
     /// δ.
     pub delta: f64,
     /// The run.
@@ -134,6 +136,7 @@ impl PrivacyStatement {
             unit: UNIT.into(),
             adjacency: Adjacency::AddRemove,
             epsilon: spent.epsilon,
+            epsilon_error: epsilon_error(spent, plan.delta),
             delta: plan.delta,
             run,
             run_steps: steps(&of_run),
@@ -174,6 +177,19 @@ impl PrivacyStatement {
     pub fn all_charges(&self) -> Charges {
         Charges::new(&self.charges)
     }
+}
+
+/// The stated ε less the accountant's lower bound.
+fn epsilon_error(spent: &Spent, delta: f64) -> Option<f64> {
+    let lower = lower_bound(&spent.charges, delta).ok()?;
+    Some((spent.epsilon - lower).max(0.0)).filter(|error| error.is_finite())
+}
+
+/// A lower bound on the ε of the charges; the exact one is not below it.
+fn lower_bound(charges: &Charges, delta: f64) -> Result<f64, AccountingError> {
+    charges.epsilon_by(delta, |phases, delta| {
+        Ok(pld::epsilon(phases, delta, Adjacency::AddRemove)?.lower)
+    })
 }
 
 fn steps(charges: &[&RunCharge]) -> u64 {

@@ -23,11 +23,14 @@ impl PrivacyStatement {
         };
         format!(
             "All updates released by the {runs} on record that used any one of these rows{overlaps} are, taken \
-             together, (ε, δ)-differentially private with ε ≤ {epsilon} and δ = {delta:e}. The unit is {unit}: the \
+             together, (ε, δ)-differentially private with ε ≤ {epsilon} and δ = {delta:e}{error}. The unit is {unit}: the \
              promise compares the data with one row added or removed. It holds for the adapters and for everything \
              computed from them afterwards.{unknown}",
             runs = count(all.runs() as u64, "run"),
             epsilon = round_up(self.epsilon),
+            error = self.epsilon_error.map_or_else(String::new, |error| format!(
+                " (ε is at most {error:.1e} above the exact value for these steps)"
+            )),
             delta = self.delta,
             unit = self.unit,
         )
