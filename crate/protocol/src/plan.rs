@@ -36,7 +36,7 @@ pub struct PlanRequest {
     rename_all_fields = "camelCase"
 )]
 pub enum PlanGoal {
-    /// The least noise that keeps this run, alone, within ε.
+    /// The least noise that keeps the rows within ε, with all earlier steps.
     TargetEpsilon {
         /// ε to reach.
         epsilon: f64,

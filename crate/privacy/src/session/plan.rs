@@ -117,8 +117,13 @@ impl PrivacyPlan {
     /// When the plan is out of range.
     pub fn epsilon(&self) -> Result<f64, PlanError> {
         self.validate()?;
-        // The same small part of δ is set aside as when the steps are charged.
-        Ok(epsilon(&[self.phase()], accounted_delta(self.delta))?)
+        Ok(epsilon(&[self.phase()], self.accounted_delta())?)
+    }
+
+    /// What the accountant is asked about: δ less the same small part that is set aside for the noise
+    /// sampler's error when the steps are charged.
+    pub fn accounted_delta(&self) -> f64 {
+        accounted_delta(self.delta)
     }
 
     /// Standard deviation of the noise on each coordinate of the clipped sum, σ·C.

@@ -1,8 +1,8 @@
 //! From the page's request to the accountant and back.
 
-use vaultlab_privacy::accountant::{ACCOUNTANT, Phase, Truncation, epsilon};
+use vaultlab_privacy::accountant::{ACCOUNTANT, Adjacency, Phase, Truncation, epsilon, pld};
 use vaultlab_privacy::advice::{self, advise, noise_to_signal, recommended_delta};
-use vaultlab_privacy::calibrate::noise_multiplier;
+use vaultlab_privacy::calibrate::Target;
 use vaultlab_privacy::session::{PlanError, PrivacyPlan};
 use vaultlab_protocol::{Advice, AdviceSeverity, PlanGoal, PlanPhase, PlanReply, PlanRequest};
 
@@ -19,25 +19,31 @@ pub(crate) fn plan(request: &PlanRequest) -> Result<PlanReply, PlanError> {
         batch_cap: request.batch_cap.map(u64::from),
     };
     plan.validate()?; // before calibrating: σ is still a stand-in, everything else is as asked
+    let delta = plan.accounted_delta();
+    let mut all = phases(&request.earlier);
     match request.goal {
         PlanGoal::NoiseMultiplier { sigma } => plan.noise_multiplier = sigma,
         PlanGoal::TargetEpsilon { epsilon } => {
-            let steps = u64::from(plan.steps);
-            plan.noise_multiplier =
-                noise_multiplier(epsilon, plan.sampling_rate(), steps, plan.delta)?;
+            let target = Target::new(epsilon, delta).after(&all);
+            plan.noise_multiplier = target.noise_multiplier(&plan.phase())?;
             plan.budget_epsilon = epsilon;
         }
     }
-    let alone = plan.epsilon()?;
-    let mut all = phases(&request.earlier);
-    all.push(plan.phase());
+    plan.validate()?;
+    let alone = pld::epsilon(&[plan.phase()], delta, Adjacency::AddRemove)?;
+    let with_earlier = if all.is_empty() {
+        alone.upper
+    } else {
+        all.push(plan.phase());
+        epsilon(&all, delta)?
+    };
     let parameters = request.parameters.map(u64::from);
     Ok(PlanReply {
         sampling_rate: plan.sampling_rate(),
         noise_multiplier: plan.noise_multiplier,
-        epsilon: alone,
-        epsilon_error: 0.0,
-        epsilon_with_earlier: epsilon(&all, plan.delta)?,
+        epsilon: alone.upper,
+        epsilon_error: alone.error(),
+        epsilon_with_earlier: with_earlier,
         noise_on_sum: plan.noise_on_sum(),
         noise_per_coordinate: plan.noise_per_update(),
         noise_to_signal: parameters.map(|parameters| noise_to_signal(&plan, parameters)),
@@ -104,6 +110,39 @@ mod tests {
         assert_eq!(by_noise.epsilon, by_epsilon.epsilon);
         assert_eq!(by_noise.noise_per_coordinate, sigma * 0.5 / 64.0);
         assert_eq!(by_noise.noise_to_signal, Some(sigma));
+    }
+
+    /// A target is for the rows, not for the run: what earlier steps have spent is not there to be spent
+    /// again, and where nothing is left the visitor is told so.
+    #[test]
+    fn a_target_is_what_is_left() {
+        let earlier = PlanPhase {
+            sampling_rate: 64.0 / 900.0,
+            noise_multiplier: 1.5,
+            steps: 60,
+            truncation: None,
+        };
+        let mut after = request(PlanGoal::TargetEpsilon { epsilon: 6.0 });
+        let first = plan(&after).unwrap();
+        after.earlier.push(earlier);
+        let second = plan(&after).unwrap();
+        assert!(second.noise_multiplier > first.noise_multiplier);
+        assert!(second.epsilon < first.epsilon && first.epsilon <= 6.0);
+        assert!(second.epsilon_with_earlier <= 6.0 && second.epsilon_with_earlier > 5.999);
+        assert!(second.epsilon_error > 0.0 && second.epsilon_error < 1e-3 * second.epsilon);
+        after.goal = PlanGoal::TargetEpsilon { epsilon: 1.0 };
+        let message = plan(&after).unwrap_err().to_string();
+        assert!(message.contains("spent"), "{message}");
+    }
+
+    /// A cap on the batch is accounted for.
+    #[test]
+    fn truncation_costs() {
+        let mut capped = request(PlanGoal::NoiseMultiplier { sigma: 1.0 });
+        let whole = plan(&capped).unwrap();
+        capped.batch_cap = Some(88);
+        let cut = plan(&capped).unwrap();
+        assert!(whole.epsilon < 4.99 && cut.epsilon > 6.22 && cut.epsilon < 6.25);
     }
 
     /// Steps that the ledger holds already are composed, not forgotten.
