@@ -168,7 +168,7 @@ fn other_data_sets_are_not_charged() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     /// Sessions interleaved at random, of the same run and of others, some crashing at a save: the
     /// ledger never holds fewer steps than were released, and no release passes the budget.

@@ -90,6 +90,8 @@ fn every_changed_field_is_found() {
         ("/epsilon".into(), json!(-1.0)),
         ("/epsilon".into(), json!(1.05 * epsilon)),
         ("/epsilon".into(), Value::Null),
+        ("/epsilonError".into(), json!(-1.0)),
+        ("/epsilonError".into(), json!(0.1)),
         ("/delta".into(), json!(1e-6)),
         ("/delta".into(), json!(1e-2)),
         ("/delta".into(), json!(0.0)),
@@ -169,6 +171,7 @@ fn another_accountant_may_be_looser_only() {
     let rdp = check(&statement).epsilon_rdp.unwrap();
     statement["accountant"] = json!("another accountant");
     assert!(check(&statement).verified);
+    statement["epsilonError"] = Value::Null;
     statement["epsilon"] = json!(rdp);
     assert!(check(&statement).verified);
     statement["epsilon"] = json!(1.01 * rdp);

@@ -228,6 +228,13 @@ impl Verification {
                 "epsilon is understated: {stated} is claimed, but the charges come to {recomputed}"
             ));
         }
+        let gap = stated - self.epsilon_lower.unwrap_or(f64::NAN);
+        if let Some(error) = statement.epsilon_error
+            && !(error >= 0.0 && (error - gap).abs() <= slack)
+        {
+            self.problems
+                .push("epsilonError is not the distance to the lower bound".into());
+        }
         let looser = self.epsilon_rdp.unwrap_or(f64::INFINITY).max(recomputed);
         let most = if statement.accountant == ACCOUNTANT {
             recomputed + slack
