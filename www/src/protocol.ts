@@ -319,6 +319,11 @@ export type Event =
 
 /** Exposure of a secret. */
 export type ExposureReport = {
+  /**
+   * True if the secret's row is among the training rows, planted or the visitor's own; false for a control,
+   * or a row that was held out.
+   */
+  trained: boolean,
   /** With the adapter, in bits: log2 of the candidates less log2 of the secret's rank by likelihood. */
   bits: number,
   /** The same with the adapter off: what the base model gives away by itself. */

@@ -444,6 +444,11 @@ fn the_job_reports_both_bounds_and_exposure() {
     );
     assert!(planted.bits > 5.9 && planted.at_least_bits.is_some_and(|bits| bits > 4.0));
     assert!(planted.bits > planted.bits_before);
+    // The listed secret is the planted one again.
+    assert_eq!(
+        [planted.trained, absent.trained, listed.trained],
+        [true, false, true]
+    );
     assert!(absent.rank > 1, "{absent:?}");
     // The secret and two others: the list repeats one and names the secret itself.
     assert_eq!(

@@ -137,6 +137,9 @@ pub struct CanaryScore {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct ExposureReport {
+    /// True if the secret's row is among the training rows, planted or the visitor's own; false for a control,
+    /// or a row that was held out.
+    pub trained: bool,
     /// With the adapter, in bits: log2 of the candidates less log2 of the secret's rank by likelihood.
     pub bits: f64,
     /// The same with the adapter off: what the base model gives away by itself.

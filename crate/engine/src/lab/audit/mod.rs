@@ -184,11 +184,8 @@ impl<'m> Audit<'m> {
         let mut exposures: Vec<ExposureReport> = Vec::with_capacity(self.secrets.len());
         for secret in &self.secrets {
             let pause = async |here| progress(done + here).await;
-            exposures.push(
-                secret
-                    .expose(self.model, &adapter, rows_at_once, pause)
-                    .await?,
-            );
+            let found = secret.expose(self.model, &adapter, self.data(), rows_at_once, pause);
+            exposures.push(found.await?);
             done += secret.rows();
         }
         health.check()?;

@@ -47,7 +47,7 @@ impl Finding<'_> {
             epsilon_upper: upper,
             most_it_can_show: most,
             refuted: upper.is_some_and(|upper| lower > upper),
-            statement: statement(lower, upper, most),
+            statement: self.statement(lower, upper, most),
             scores: scores
                 .map(|(&score, &included)| CanaryScore { score, included })
                 .collect(),
@@ -78,25 +78,33 @@ impl Finding<'_> {
             accountant::epsilon(&[plan.phase()], self.delta).map_err(PrivacyError::from)?;
         Ok(Some(epsilon))
     }
-}
 
-fn statement(lower: f64, upper: Option<f64>, most: f64) -> String {
-    let found = if lower > 0.0 {
+    fn statement(&self, lower: f64, upper: Option<f64>, most: f64) -> String {
+        let found = if lower > 0.0 {
+            format!(
+                "This attack proves, with 95 % confidence, that epsilon of this run is at least {lower:.2}."
+            )
+        } else {
+            "This attack proves no leak.".to_owned()
+        };
+        let against = match upper {
+            None => {
+                "The run has no privacy, so there is no upper bound to compare with.".to_owned()
+            }
+            Some(upper) if lower > upper => format!(
+                "The accountant says at most {upper:.2}: the guarantee does not hold, and something is broken."
+            ),
+            Some(upper) => format!("That agrees with the accountant's upper bound of {upper:.2}."),
+        };
+        let mode = match self.run.insecure_seed {
+            Some(_) => {
+                " All random choices came from a known test seed, so the run has no privacy in any case."
+            }
+            None => "",
+        };
         format!(
-            "This attack proves, with 95 % confidence, that epsilon of this run is at least {lower:.2}."
+            "{found} {against}{mode} An audit with so few guesses could not have shown more than {most:.2} however \
+             much leaked, and a better attack may find more: it proves nothing about safety."
         )
-    } else {
-        "This attack proves no leak.".to_owned()
-    };
-    let against = match upper {
-        None => "The run has no privacy, so there is no upper bound to compare with.".to_owned(),
-        Some(upper) if lower > upper => format!(
-            "The accountant says at most {upper:.2}: the guarantee does not hold, and something is broken."
-        ),
-        Some(upper) => format!("That agrees with the accountant's upper bound of {upper:.2}."),
-    };
-    format!(
-        "{found} {against} An audit with so few guesses could not have shown more than {most:.2} however much \
-         leaked, and a better attack may find more: it proves nothing about safety."
-    )
+    }
 }

@@ -10,7 +10,7 @@ use super::canaries::text_row;
 use crate::EngineError;
 use crate::lab::LoadedModel;
 use crate::lora::DeviceAdapter;
-use crate::train::{MadeUpRow, row_losses};
+use crate::train::{MadeUpRow, TrainingData, row_losses};
 
 /// Digits of the longest secret whose space is counted.
 const MOST_DIGITS: u32 = 9;
@@ -61,7 +61,7 @@ impl Secret {
         2 * self.rows.len()
     }
 
-    /// Exposure with the adapter on, and off.
+    /// Exposure with the adapter on, and off, the adapter having been trained on `trained`.
     ///
     /// # Errors
     /// What `pause` returns, and a failed read-back.
@@ -69,6 +69,7 @@ impl Secret {
         &self,
         model: &LoadedModel,
         adapter: &DeviceAdapter,
+        trained: &TrainingData,
         rows_at_once: usize,
         mut pause: P,
     ) -> Result<ExposureReport, EngineError> {
@@ -81,6 +82,10 @@ impl Secret {
         let on = on.await?;
         let failed = |error: AuditError| EngineError::Settings(error.to_string());
         let mut report = ExposureReport {
+            trained: trained
+                .train
+                .iter()
+                .any(|row| row.ids == self.row.example.ids),
             bits: 0.0,
             bits_before: 0.0,
             rank: 0,
