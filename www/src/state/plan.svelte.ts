@@ -54,6 +54,9 @@ export const DEFAULT_PLAN: PlanForm = {
   checkpointEvery: 10,
 };
 
+/** Part of a budget that counts as all of it: with a thousandth left, a further run would be nothing but noise. */
+const USED_UP = 0.999;
+
 export class Plan {
   form = $state<PlanForm>({ ...DEFAULT_PLAN, targets: [...DEFAULT_PLAN.targets] });
   planner = $state.raw<Planner | null>(null);
@@ -125,10 +128,10 @@ export class Plan {
     return this.answer === null || 'problem' in this.answer ? null : this.answer.epsilonWithEarlier;
   });
 
-  /** True once earlier runs have spent all that the plan allows. */
+  /** True once earlier runs have spent what the plan allows. */
   readonly usedUp = $derived.by((): boolean => {
     const spent = this.data.ledger?.epsilon ?? 0;
-    return this.form.by === 'epsilon' && spent >= this.form.targetEpsilon;
+    return this.form.by === 'epsilon' && spent >= USED_UP * this.form.targetEpsilon;
   });
 
   /** Whether a run without privacy could start; a private one needs the accountant's answer as well. */
