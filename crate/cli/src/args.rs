@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
+use vaultlab_privacy::accountant::{Adjacency, Phase};
 use vaultlab_protocol::{DeviceChoice, WeightFormat};
 
 /// Runs and privately fine-tunes Gemma-family models.
@@ -362,27 +363,77 @@ pub struct Verify {
     pub adapter: Option<PathBuf>,
 }
 
+/// How to account.
+#[derive(Args)]
+pub struct Accountant {
+    /// Privacy loss distributions (nearly exact), or Rényi DP (looser, an independent check).
+    #[arg(long, value_enum, default_value = "pld")]
+    pub accountant: AccountantChoice,
+    /// Which data sets count as neighbours.
+    #[arg(long, value_enum, default_value = "add-remove")]
+    pub adjacency: AdjacencyChoice,
+    /// Batches larger than this are cut to it.
+    #[arg(long, requires = "rows", value_parser = clap::value_parser!(u64).range(1..))]
+    pub cap: Option<u64>,
+    /// Rows that batches are drawn from.
+    #[arg(long, requires = "cap", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rows: Option<u64>,
+}
+
+/// An accountant on the command line.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum AccountantChoice {
+    /// Privacy loss distributions.
+    Pld,
+    /// Rényi DP.
+    Rdp,
+}
+
+/// An adjacency on the command line.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum AdjacencyChoice {
+    /// One row more or less.
+    AddRemove,
+    /// One row exchanged for another.
+    ReplaceOne,
+}
+
+impl From<AdjacencyChoice> for Adjacency {
+    fn from(adjacency: AdjacencyChoice) -> Self {
+        match adjacency {
+            AdjacencyChoice::AddRemove => Self::AddRemove,
+            AdjacencyChoice::ReplaceOne => Self::ReplaceOne,
+        }
+    }
+}
+
 /// Arguments of `epsilon`.
 #[derive(Args)]
 pub struct Epsilon {
     /// Sampling rate q.
-    #[arg(long)]
-    pub sampling_rate: f64,
+    #[arg(long, required_unless_present = "phases", requires_all = ["noise_multiplier", "steps"])]
+    pub sampling_rate: Option<f64>,
     /// Noise multiplier σ.
-    #[arg(long)]
-    pub noise_multiplier: f64,
+    #[arg(long, requires = "sampling_rate")]
+    pub noise_multiplier: Option<f64>,
     /// Steps T.
-    #[arg(long)]
-    pub steps: u64,
+    #[arg(long, requires = "sampling_rate")]
+    pub steps: Option<u64>,
     /// δ.
     #[arg(long)]
     pub delta: f64,
+    /// Steps of one kind as q,σ,steps; may be given several times, and with the three options above.
+    #[arg(long = "phase", value_name = "Q,SIGMA,STEPS", value_parser = phase)]
+    pub phases: Vec<Phase>,
+    /// How to account.
+    #[command(flatten)]
+    pub accountant: Accountant,
 }
 
 /// Arguments of `calibrate`.
 #[derive(Args)]
 pub struct Calibrate {
-    /// Target ε.
+    /// Target ε of everything: these steps and the phases before them.
     #[arg(long)]
     pub target_epsilon: f64,
     /// Sampling rate q.
@@ -394,4 +445,30 @@ pub struct Calibrate {
     /// δ.
     #[arg(long)]
     pub delta: f64,
+    /// Steps taken on the same rows before, as q,σ,steps; may be given several times.
+    #[arg(long = "phase", value_name = "Q,SIGMA,STEPS", value_parser = phase)]
+    pub earlier: Vec<Phase>,
+    /// How to account.
+    #[command(flatten)]
+    pub accountant: Accountant,
+}
+
+/// Reads q,σ,steps.
+fn phase(text: &str) -> Result<Phase, String> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let [q, sigma, steps] = parts.as_slice() else {
+        return Err("three numbers are needed: q,sigma,steps".into());
+    };
+    let phase = Phase {
+        sampling_rate: q.parse().map_err(|_| format!("{q} is not a number"))?,
+        noise_multiplier: sigma
+            .parse()
+            .map_err(|_| format!("{sigma} is not a number"))?,
+        steps: steps
+            .parse()
+            .map_err(|_| format!("{steps} is not a whole number"))?,
+        truncation: None,
+    };
+    phase.validate().map_err(|error| error.to_string())?;
+    Ok(phase)
 }

@@ -12,7 +12,7 @@ use crate::accountant::{AccountingError, Adjacency, Phase, validate_delta, valid
 mod noise;
 mod trace;
 
-pub use noise::NOISE_TOLERANCE;
+pub use noise::{NOISE_TOLERANCE, renyi_noise_multiplier};
 pub use trace::{TracePoint, epsilon_trace};
 
 /// What a run may cost, and what has been spent before it.

@@ -1,7 +1,7 @@
 //! The search for a noise multiplier.
 
 use super::Search;
-use crate::accountant::AccountingError;
+use crate::accountant::{AccountingError, Phase, rdp};
 
 /// Relative width at which the search for a noise multiplier stops.
 pub const NOISE_TOLERANCE: f64 = 1e-6;
@@ -191,4 +191,47 @@ impl Bracket {
             self.streak = run.min(0) - 1;
         }
     }
+}
+
+/// The same by Rényi accounting, add/remove adjacency, for comparison: the smallest noise multiplier with
+/// which `phase` stays within `target` at `delta` after `earlier`.
+///
+/// # Errors
+/// As [`super::Target::noise_multiplier`], and when batches are truncated.
+pub fn renyi_noise_multiplier(
+    target: f64,
+    delta: f64,
+    earlier: &[Phase],
+    phase: &Phase,
+) -> Result<f64, AccountingError> {
+    if !(target > 0.0 && target.is_finite()) {
+        return Err(AccountingError::TargetEpsilon(target));
+    }
+    let mut phases = earlier.to_vec();
+    let spent = rdp::epsilon(&phases, delta)?;
+    if spent >= target {
+        return Err(AccountingError::Spent { spent, target });
+    }
+    phases.push(*phase);
+    let last = earlier.len();
+    let mut fits = |sigma: f64| {
+        phases[last].noise_multiplier = sigma;
+        rdp::epsilon(&phases, delta).map(|epsilon| epsilon <= target)
+    };
+    if !fits(LARGEST_NOISE)? {
+        return Err(AccountingError::Unreachable {
+            target,
+            limit: LARGEST_NOISE,
+        });
+    }
+    let (mut too_small, mut enough) = (SMALLEST_NOISE, LARGEST_NOISE);
+    while enough / too_small > 1.0 + NOISE_TOLERANCE {
+        let middle = (too_small * enough).sqrt();
+        if fits(middle)? {
+            enough = middle;
+        } else {
+            too_small = middle;
+        }
+    }
+    Ok(enough)
 }

@@ -23,6 +23,9 @@ const PLANS: usize = 3;
 /// Part of the expected ε below which the answer calls for a second plan.
 const POOR_GUESS: f64 = 0.85;
 
+/// Most plans made for one question.
+const MOST_REPLANS: usize = 6;
+
 /// Outlines kept; they are small.
 const OUTLINES: usize = 64;
 
@@ -239,17 +242,31 @@ impl Composer {
         self.plans.insert(0, plan);
         if let Goal::AtDelta { delta, .. } = goal {
             // Losses that are far from Gaussian, as of few steps, defeat the saddle-point approximation:
-            // a second plan around what the first one found.
-            let centre = self.plans[0].windows.iter().map(|window| window.centre);
-            let centre = centre.fold(0.0, f64::max);
-            let found = self.evaluate(0, &rungs)?.upper;
-            if found > 0.0 && found < POOR_GUESS * centre {
+            // further plans around what the last one found, as long as they find less.
+            for _ in 0..MOST_REPLANS {
+                let centre = self.plans[0].windows.iter().map(|window| window.centre);
+                let centre = centre.fold(0.0, f64::max);
+                let found = self.evaluate(0, &rungs)?.upper;
+                if !(found > 0.0 && found < POOR_GUESS * centre) {
+                    break;
+                }
                 let hint = Some(found);
-                if let Some(better) = self.make_plan(&rungs, Goal::AtDelta { delta, hint }) {
-                    self.plans[0] = Plan {
+                let Some(better) = self.make_plan(&rungs, Goal::AtDelta { delta, hint }) else {
+                    break;
+                };
+                let worse = std::mem::replace(
+                    &mut self.plans[0],
+                    Plan {
                         asked: goal,
                         ..better
-                    };
+                    },
+                );
+                if self
+                    .evaluate(0, &rungs)
+                    .is_none_or(|now| now.upper >= found)
+                {
+                    self.plans[0] = worse;
+                    break;
                 }
             }
         }
