@@ -73,7 +73,7 @@ pub struct CurvePoint {
 
 /// Bounds on ε at `delta` after all `phases`, in whatever order or interleaving they were run.
 ///
-/// The upper bound is within 8e-5 relative of the true value of the dominating pair. That value is
+/// The upper bound is within 1.4e-4 relative of the true value of the dominating pair. That value is
 /// the mechanism's own where the pair is tight (Poisson sampling without truncation), and above it
 /// otherwise; the lower bound is the pair's.
 ///

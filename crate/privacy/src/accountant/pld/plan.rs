@@ -8,6 +8,9 @@ use super::pair::Pair;
 /// it is what is seen.
 pub(super) const GRID_TOLERANCE: f64 = 8e-5;
 
+/// How much coarser a grid may be for the sake of a transform of half the length.
+const COARSENING: f64 = 1.3;
+
 /// Largest transform.
 const MOST_POINTS: f64 = (1 << 20) as f64;
 
@@ -107,7 +110,9 @@ pub(super) fn windows(
         .iter()
         .map(|draft| (draft.span / draft.grid).max(LEAST_POINTS))
         .fold(0.0, f64::max);
-    let points = 2_f64.powf(needed.log2().ceil()).min(MOST_POINTS);
+    let points = 2_f64
+        .powf((needed / COARSENING).log2().ceil())
+        .min(MOST_POINTS);
     drafts
         .into_iter()
         .map(|draft| draft.window(points))

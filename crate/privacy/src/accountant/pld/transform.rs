@@ -3,16 +3,30 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use rustfft::algorithm::Radix4;
 use rustfft::num_complex::Complex64;
-use rustfft::{Fft, FftPlanner};
+use rustfft::{Fft, FftDirection, Length};
 
 thread_local! {
-    static PLANNER: RefCell<FftPlanner<f64>> = RefCell::new(FftPlanner::new());
+    /// Twiddle factors by length. Not the library's planner: it would bring every algorithm for every
+    /// length into the page's module, and answers that differ in their last bits between machines.
+    static PLANS: RefCell<Vec<Arc<Radix4<f64>>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn plan(points: usize) -> Arc<Radix4<f64>> {
+    PLANS.with_borrow_mut(|plans| {
+        if let Some(known) = plans.iter().find(|plan| plan.len() == points) {
+            return Arc::clone(known);
+        }
+        let plan = Arc::new(Radix4::new(points, FftDirection::Forward));
+        plans.push(Arc::clone(&plan));
+        plan
+    })
 }
 
 /// A transform of a given length, and its working memory.
 pub(super) struct Transform {
-    fft: Arc<dyn Fft<f64>>,
+    fft: Arc<Radix4<f64>>,
     buffer: Vec<Complex64>,
     scratch: Vec<Complex64>,
 }
@@ -20,7 +34,7 @@ pub(super) struct Transform {
 impl Transform {
     /// A transform of `points` values, a power of two.
     pub fn new(points: usize) -> Self {
-        let fft = PLANNER.with_borrow_mut(|planner| planner.plan_fft_forward(points));
+        let fft = plan(points);
         let zero = Complex64::new(0.0, 0.0);
         Self {
             buffer: vec![zero; points],
