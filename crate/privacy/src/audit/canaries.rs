@@ -46,7 +46,7 @@ pub enum Guess {
     Abstain,
 }
 
-/// Guesses from scores alone: Algorithm 1 of Steinke, Nasr, Jagielski 2023, lines 7 to 9. It sees no coin.
+/// Guesses from scores alone, the auditor's step of Algorithm 1 of Steinke, Nasr, Jagielski 2023. It sees no coin.
 ///
 /// A higher score speaks for inclusion; a score that is no number counts as the lowest. Of equal scores the
 /// canary that comes first ranks higher, which depends on no coin either. `None` if the rule makes more

@@ -33,7 +33,7 @@ pub struct SampledExposure {
 }
 
 /// Exposure of a secret, given its loss and the losses of all other candidates (Carlini et al. 2019,
-/// definitions 3 and 4, with |R| the number of candidates).
+/// section 4: log2 |R| − log2 rank, with |R| the number of candidates).
 ///
 /// A lower loss is a likelier text. Ties count against exposure: a candidate as likely as the secret ranks
 /// before it, so a model that gives every candidate the same loss exposes nothing (0 bits). For the same
@@ -52,7 +52,7 @@ pub fn exposure(secret: f64, others: &[f64]) -> Result<Exposure, AuditError> {
 }
 
 /// Exposure of a secret, given its loss and the losses of candidates drawn independently and uniformly
-/// from the space (Carlini et al. 2019, section 4.3). Ties as for [`exposure`].
+/// from the space (Carlini et al. 2019, exposure by sampling). Ties as for [`exposure`].
 ///
 /// The share p of all candidates that are at least as likely as the secret is estimated; −log2 p is the
 /// exposure. The bound is −log2 of the largest p that would give so few in the sample with probability
