@@ -120,6 +120,8 @@ onPage('answers a plan at once, in both directions, and advises', async ({ page 
   const epsilon = page.getByTestId('plan-epsilon');
   const sigma = async () => Number(await page.getByTestId('plan-sigma').innerText());
   assert.ok(Number(await epsilon.innerText()) <= 8.01);
+  const error = Number(await page.getByTestId('plan-error').innerText());
+  assert.ok(error > 0 && error < 0.01, `ε comes with how exact it is: ${error}`);
   const before = await sigma();
   await setField(page, 'target-epsilon', 2);
   assert.ok((await sigma()) > before, 'a smaller ε needs more noise');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, duration, epsilon, parameters, plural, scientific } from './format';
+import { bound, bytes, duration, epsilon, parameters, plural, scientific } from './format';
 
 describe('epsilon', () => {
   it('never shows less than was spent', () => {
@@ -30,4 +30,8 @@ it('writes parameters and small numbers shortly', () => {
 
 it('counts in words', () => {
   expect([0, 1, 1200].map((value) => plural(value, 'step'))).toEqual(['0 steps', '1 step', '1,200 steps']);
+});
+
+it('never writes an error bound smaller than it is', () => {
+  expect([0, 0.000276, 0.0003, 0.95, 2, Infinity].map(bound)).toEqual(['0', '0.0003', '0.0003', '1', '2', '∞']);
 });

@@ -45,6 +45,13 @@ export function epsilon(value: number): string {
   return (Math.ceil(value * scale - 1e-9) / scale).toFixed(digits);
 }
 
+/** An error bound, rounded up to one digit: 0.0003. */
+export function bound(value: number): string {
+  if (!(value > 0 && Number.isFinite(value))) return value === 0 ? '0' : '∞';
+  const power = 10 ** Math.floor(Math.log10(value));
+  return String(Number((Math.ceil(value / power - 1e-9) * power).toPrecision(1)));
+}
+
 export function percent(share: number): string {
   return `${Math.round(share * 100)} %`;
 }
