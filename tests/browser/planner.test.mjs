@@ -133,5 +133,5 @@ test('a setting out of range is an error with a sentence, not a crash', async ()
 
 test('the module is small enough to start with the page', async () => {
   const bytes = readFileSync(path.join(root, 'www/src/wasm/privacy/privacy_bg.wasm')).length;
-  assert.ok(bytes < 400_000, `${bytes} bytes`);
+  assert.ok(bytes < 300_000, `${bytes} bytes`);
 });
