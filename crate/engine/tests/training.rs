@@ -262,7 +262,8 @@ fn without_privacy_the_pattern_is_learnt_and_the_report_says_so() {
         );
         let report = trainer.outcome().report;
         assert!(report.without_privacy && report.privacy.is_none());
-        let ledger = pollster::block_on(Ledger::read(&store, &data.rows.fingerprint())).expect("reads");
+        let ledger =
+            pollster::block_on(Ledger::read(&store, &data.rows.fingerprint())).expect("reads");
         assert_eq!(ledger.steps(), 0);
     }
 }
