@@ -82,7 +82,9 @@ export class KilledRuns {
     // Seldom before the first step, mostly in the middle of a later one.
     const steps = Math.floor(0.7 + 2.3 * this.#random());
     await this.#until(() => this.#shown.steps >= steps);
-    await new Promise((resolve) => setTimeout(resolve, this.#random() * 1.5 * this.#stepMs));
+    const moment = performance.now() + this.#random() * 1.5 * this.#stepMs;
+    // Two steps later at the latest, so that the plan has steps for all rounds.
+    await this.#until(() => performance.now() >= moment || this.#shown.steps >= steps + 2);
     await (kill === 'tab' ? this.#killTab() : this.#killBrowser());
 
     const before = this.ledger;
