@@ -181,9 +181,12 @@ pub struct Training {
     /// WITHOUT PRIVACY: no clipping, no noise, for comparison only.
     #[arg(long, alias = "without-privacy")]
     pub no_privacy: bool,
-    /// Refuse steps that would bring the ε of all runs on these rows past this.
+    /// Refuse steps that would bring the ε of all runs on these rows past this; the noise is fitted to what is left.
     #[arg(long)]
     pub budget: Option<f64>,
+    /// Largest batch: of a larger draw so many rows are kept, and the accountant counts it so.
+    #[arg(long)]
+    pub batch_cap: Option<u32>,
     /// Clipping norm C.
     #[arg(long, default_value_t = 0.5)]
     pub clip: f64,

@@ -6,9 +6,10 @@ use vaultlab_engine::host::Control;
 use vaultlab_engine::lab::{LoadedModel, export_adapter, prepare_rows};
 use vaultlab_engine::train::{Checkpoint, Trainer, TrainingData};
 use vaultlab_formats::dataset::{guess_columns, read_table};
-use vaultlab_privacy::accountant::{self, Phase};
-use vaultlab_privacy::calibrate;
+use vaultlab_privacy::accountant::{self, AccountingError, Phase, Truncation};
+use vaultlab_privacy::calibrate::Target;
 use vaultlab_privacy::ledger::{FileStore, RowLedger, RunCharge, RunId};
+use vaultlab_privacy::session::{PrivacyError, PrivacyPlan};
 use vaultlab_protocol::{
     ColumnMapping, DataSettings, DeviceChoice, LoraSettings, PrivacySettings, RowsReport,
     RunSettings,
@@ -49,7 +50,10 @@ pub async fn run(args: Finetune, device: DeviceChoice) -> Result<Value, Failure>
                 sampling_rate: privacy.sampling_rate,
                 noise_multiplier: privacy.noise_multiplier,
                 steps: u64::from(privacy.steps),
-                truncation: None,
+                truncation: args.training.batch_cap.map(|cap| Truncation {
+                    rows: data.train.len() as u64,
+                    cap: u64::from(cap),
+                }),
             };
             Some(json!({
                 "epsilon": accountant::epsilon(&[alone], privacy.delta)?,
@@ -144,31 +148,39 @@ pub(super) async fn settings(
     let privacy = match args.target_epsilon.filter(|_| !args.no_privacy) {
         None => None,
         Some(target) => {
-            let sampling_rate = f64::from(logical_batch) / f64::from(rows);
-            let steps = u64::from(args.steps);
-            let noise_multiplier =
-                calibrate::noise_multiplier(target, sampling_rate, steps, args.delta)?;
-            // Runs before this one on these rows, or on some of them, count. Without a budget of its own, the run
-            // may cost what was asked for on top of them; the total is reported.
-            let ledger = RowLedger::read(store, &data.rows).await?;
-            let planned = RunCharge {
-                run: RunId::random()?,
+            let mut plan = PrivacyPlan {
                 rows: u64::from(rows),
                 expected_batch: u64::from(logical_batch),
-                noise_multiplier,
+                noise_multiplier: 1.0, // until it is calibrated
                 clip_norm: args.clip,
-                steps,
+                steps: args.steps,
                 delta: args.delta,
-                batch_cap: None,
+                budget_epsilon: args.budget.unwrap_or(target),
+                batch_cap: args.batch_cap.map(u64::from),
+            };
+            plan.validate().map_err(PrivacyError::from)?;
+            let ledger = RowLedger::read(store, &data.rows).await?;
+            plan.noise_multiplier = noise_multiplier(&plan, target, args.budget, &ledger)?;
+            // Runs before this one on these rows, or on some of them, count. Without a budget of its own, the run
+            // may cost what was asked for on top of them; the total is reported.
+            let planned = RunCharge {
+                run: RunId::random()?,
+                rows: plan.rows,
+                expected_batch: plan.expected_batch,
+                noise_multiplier: plan.noise_multiplier,
+                clip_norm: plan.clip_norm,
+                steps: u64::from(plan.steps),
+                delta: plan.delta,
+                batch_cap: plan.batch_cap,
                 dimensions: 0,
             };
             let total = ledger.spent_with(&planned, args.delta)?.epsilon;
             Some(PrivacySettings {
-                noise_multiplier,
+                noise_multiplier: plan.noise_multiplier,
                 clip_norm: args.clip,
                 delta: args.delta,
                 budget_epsilon: args.budget.unwrap_or(total * (1.0 + 1e-9)),
-                batch_cap: None,
+                batch_cap: args.batch_cap,
             })
         }
     };
@@ -212,4 +224,24 @@ pub(super) fn ledger_folder(chosen: Option<PathBuf>) -> Result<PathBuf, EngineEr
                 "there is no home folder for the ledger; name one with --ledger".into(),
             )
         })
+}
+
+/// The least noise with which the run alone costs at most `target`, and, with all that its rows bore before, at most
+/// `budget`.
+fn noise_multiplier(
+    plan: &PrivacyPlan,
+    target: f64,
+    budget: Option<f64>,
+    ledger: &RowLedger,
+) -> Result<f64, AccountingError> {
+    let (delta, phase) = (plan.accounted_delta(), plan.phase());
+    let alone = Target::new(target, delta).noise_multiplier(&phase)?;
+    let Some(budget) = budget else {
+        return Ok(alone);
+    };
+    let earlier = ledger.spent(plan.delta)?.charges.phases();
+    let fitted = Target::new(budget, delta)
+        .after(&earlier)
+        .noise_multiplier(&phase)?;
+    Ok(alone.max(fitted))
 }
