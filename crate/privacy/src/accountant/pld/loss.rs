@@ -19,7 +19,7 @@ pub(super) struct LossDistribution {
 /// Nodes and weights of Gauss-Legendre quadrature on [-1, 1], 3 and 5 points.
 const THREE: [(f64, f64); 3] = [
     (-0.774_596_669_241_483_4, 0.555_555_555_555_555_6),
-    (0.0, 0.888_888_888_888_888_9),
+    (0.0, 0.888_888_888_888_889),
     (0.774_596_669_241_483_4, 0.555_555_555_555_555_6),
 ];
 const FIVE: [(f64, f64); 5] = [
