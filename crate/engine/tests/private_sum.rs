@@ -53,7 +53,7 @@ fn private_integers(grid: Grid, rows: &[Vec<f32>], device: &Device) -> (Vec<i32>
     let mut sum = GridSum::new(grid, length, device);
     let gradients = vec![(0, factor(0..cut)), (cut, factor(cut..length))];
     let norms = pollster::block_on(sum.add(gradients, rows.len())).expect("adds");
-    let noise = StepNoise::new([9; 8], grid.noise_bits());
+    let noise = StepNoise::of_known_key([9; 8], grid.noise_bits());
     let noised = pollster::block_on(sum.noised(noise.clone())).expect("reads");
     let integers = (0..)
         .zip(noised)
@@ -215,7 +215,7 @@ fn the_gpu_draws_the_hosts_noise() {
         .filter(|open| ops::is_gpu(&open.device))
     {
         for bits in [0, 1, 8, 20, 24] {
-            let noise = StepNoise::new([77, 2, 3, 4, 5, 6, 7, 8], bits);
+            let noise = StepNoise::of_known_key([77, 2, 3, 4, 5, 6, 7, 8], bits);
             let expected: Vec<i32> = (0..100_000).map(|i| noise.integer(i)).collect();
             let found = gpu_noise(100_000, 77, bits, &open.device);
             assert!(found == expected, "k = {bits} on {}", open.report.name);

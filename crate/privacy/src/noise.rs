@@ -44,11 +44,17 @@ pub struct StepNoise {
 }
 
 impl StepNoise {
-    /// Noise of standard deviation 2^`bits`, `bits` ≤ 24.
+    /// INSECURE, for tests: noise that whoever knows the key can take off again. A session makes its own, from a
+    /// fresh key that it does not show.
     ///
     /// # Panics
-    /// If `bits` is larger.
-    pub fn new(key: [u32; 8], bits: u32) -> Self {
+    /// If `bits` is larger than 24.
+    pub fn of_known_key(key: [u32; 8], bits: u32) -> Self {
+        Self::new(key, bits)
+    }
+
+    /// Noise of standard deviation 2^`bits`, `bits` ≤ 24.
+    pub(crate) fn new(key: [u32; 8], bits: u32) -> Self {
         assert!(bits <= 24, "noise of 2^{bits} leaves no room in 32 bits");
         Self { key, bits }
     }

@@ -22,7 +22,7 @@ fn plan(noise_multiplier: f64, clip_norm: f64) -> PrivacyPlan {
 fn integers(grid: Grid, gradient: &[f32]) -> Vec<i32> {
     let mut sum = HostSum::new(grid, gradient.len());
     sum.add_row(&[(0, gradient)]);
-    let noise = StepNoise::new([7; 8], grid.noise_bits());
+    let noise = StepNoise::of_known_key([7; 8], grid.noise_bits());
     let noised = pollster::block_on(sum.noised(noise.clone())).unwrap();
     (0..)
         .zip(noised)
@@ -130,7 +130,7 @@ fn parts_are_clipped_together() {
     let norm = sum.add_row(&[(2, &gradient[2..]), (0, &gradient[..2])]);
     assert!((norm - 5.0_f64.sqrt()).abs() < 1e-6);
     assert!((sum.norm() - 0.5).abs() < 1e-5, "{}", sum.norm());
-    let noise = StepNoise::new([7; 8], grid.noise_bits());
+    let noise = StepNoise::of_known_key([7; 8], grid.noise_bits());
     let noised = pollster::block_on(sum.noised(noise.clone())).unwrap();
     for (coordinate, (&value, &part)) in noised.iter().zip(&whole).enumerate() {
         assert_eq!(value.wrapping_sub(noise.integer(coordinate as u32)), part);
@@ -157,7 +157,7 @@ fn sums_have_room_and_wrap_beyond() {
     for _ in 0..rows {
         sum.add_row(&[(0, &[1.0])]);
     }
-    let noise = StepNoise::new([7; 8], grid.noise_bits());
+    let noise = StepNoise::of_known_key([7; 8], grid.noise_bits());
     let noised = pollster::block_on(sum.noised(noise.clone())).unwrap();
     assert_eq!(
         noised[0],

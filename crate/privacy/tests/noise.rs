@@ -120,7 +120,7 @@ fn chi_square(noise: &StepNoise, draws: u32, width: i32) -> f64 {
 #[test]
 fn coarse_noise_has_the_exact_law() {
     for (bits, draws) in [(0, 3_000_000), (4, 10_000_000)] {
-        let stray = chi_square(&StepNoise::new(key(bits), bits), draws, 1);
+        let stray = chi_square(&StepNoise::of_known_key(key(bits), bits), draws, 1);
         assert!(stray.abs() < LIMIT, "k = {bits}: {stray}");
     }
 }
@@ -128,14 +128,14 @@ fn coarse_noise_has_the_exact_law() {
 /// The finest grid in use, in 11 · 64 cells of a 64th of a standard deviation.
 #[test]
 fn fine_noise_has_the_exact_law() {
-    let stray = chi_square(&StepNoise::new(key(20), 20), 3_000_000, 1 << 14);
+    let stray = chi_square(&StepNoise::of_known_key(key(20), 20), 3_000_000, 1 << 14);
     assert!(stray.abs() < LIMIT, "{stray}");
 }
 
 /// The low bits of fine noise are uniform but for 2^-20 (a 1024-cell χ² of the ten lowest).
 #[test]
 fn low_bits_are_uniform() {
-    let noise = StepNoise::new(key(3), 20);
+    let noise = StepNoise::of_known_key(key(3), 20);
     let draws = 1_000_000_u32;
     let mut counts = vec![0_u32; 1024];
     for coordinate in 0..draws {
@@ -156,7 +156,7 @@ fn low_bits_are_uniform() {
 fn noise_has_gaussian_moments() {
     let count = 3_000_000_u32;
     let draw = |number: u32| -> Vec<f64> {
-        let noise = StepNoise::new(key(number), 20);
+        let noise = StepNoise::of_known_key(key(number), 20);
         (0..count)
             .map(|i| (f64::from(noise.integer(i)) + 0.5) / f64::from(1 << 20))
             .collect()
@@ -181,9 +181,9 @@ fn noise_has_gaussian_moments() {
 /// function of a real-valued Gaussian.
 #[test]
 fn grids_share_the_underlying_gaussian() {
-    let fine = StepNoise::new(key(5), 20);
+    let fine = StepNoise::of_known_key(key(5), 20);
     for bits in [0, 3, 8, 19] {
-        let coarse = StepNoise::new(key(5), bits);
+        let coarse = StepNoise::of_known_key(key(5), bits);
         for coordinate in 0..10_000 {
             assert_eq!(
                 coarse.integer(coordinate),
@@ -196,7 +196,7 @@ fn grids_share_the_underlying_gaussian() {
 /// The noise's norm is as announced: its square is χ² with as many degrees of freedom as coordinates.
 #[test]
 fn noise_norm_is_as_expected() {
-    let noise = StepNoise::new(key(9), 20);
+    let noise = StepNoise::of_known_key(key(9), 20);
     let norm = (0..100_000)
         .map(|i| (f64::from(noise.integer(i)) / f64::from(1 << 20)).powi(2))
         .sum::<f64>()
