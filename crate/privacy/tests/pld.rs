@@ -112,7 +112,9 @@ fn agrees_with_dp_accounting() {
             5e-4
         };
         assert!((found.upper / expected - 1.0).abs() < slack, "{what}");
-        assert!(found.upper >= expected - found.error(), "{what}");
+        // The reference is a little too large itself, which shows where ours is a closed form.
+        let least = expected * (1.0 - 1e-8) - found.error();
+        assert!(found.upper >= least, "{what}");
         assert!(found.upper >= row.eps_pld_lower.unwrap_or(0.0), "{what}");
         assert!(
             found.lower <= row.eps_pld && found.lower > 0.998 * expected,
@@ -224,7 +226,7 @@ fn one_subsampled_step_meets_the_closed_form() {
         let found = pld_epsilon(q, sigma, 1, delta);
         let error = found / expected - 1.0;
         assert!(
-            (0.0..GRID).contains(&error),
+            (0.0..1e-9).contains(&error),
             "q {q}, σ {sigma}: {found}, not {expected}"
         );
     }

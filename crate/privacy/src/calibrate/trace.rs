@@ -5,8 +5,8 @@ use crate::accountant::{
     AccountingError, Adjacency, Phase, epsilon, validate_delta, validate_phases,
 };
 
-/// Part of ε by which a point inside a trace may be too large: a picture needs no more.
-const TOLERANCE: f64 = 5e-4;
+/// Half of the part of ε by which a point inside a trace may be too large: a picture needs no more.
+const TOLERANCE: f64 = 2.5e-4;
 
 /// ε after a number of steps.
 #[derive(Clone, Copy, Debug, PartialEq)]

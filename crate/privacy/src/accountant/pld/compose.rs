@@ -13,6 +13,7 @@ use rustfft::num_complex::Complex64;
 
 use super::loss::LossDistribution;
 use super::plan::Window;
+use super::power::{apart, whole};
 use super::transform::Transform;
 
 /// Relative head-room in one step's masses for quadrature and rounding, both below 1e-12.
@@ -21,9 +22,19 @@ const HEAD_ROOM: f64 = 1e-11;
 /// A tilted step's spectrum is zero here if its power is below e^-80.
 const NEGLIGIBLE_LN: f64 = -80.0;
 
+/// Tilted mass at zero that is kept apart.
+const LEAST_ATOM: f64 = 0.5;
+
+/// -ln of all steps' atoms together, at most.
+const LEAST_ATOMS_LN: f64 = 20.0;
+
 /// One step's tilted losses, transformed.
 pub(super) struct Spectrum {
-    values: Vec<Complex64>,
+    /// Of all but the atom.
+    pub values: Vec<Complex64>,
+    /// Tilted mass at grid point 0, where nearly all is with little sampling: kept apart, so that the
+    /// transform's errors are relative to the rest. 0 if it is not most.
+    pub atom: f64,
     /// K.
     pub ln_norm: f64,
     infinite: f64,
@@ -44,10 +55,18 @@ pub(super) fn spectra(
     windows: [&Window; 2],
 ) -> [Spectrum; 2] {
     let norms = [0, 1].map(|side| ln_moment(losses[side], windows[side], 0.0));
+    let atoms = [0, 1].map(|side| {
+        let (loss, window) = (losses[side], windows[side]);
+        let zero = usize::try_from(-loss.first).ok();
+        let mass = zero.and_then(|zero| loss.mass.get(zero)).unwrap_or(&0.0);
+        let atom = mass * (window.tilt * loss.offset - norms[side]).exp();
+        if atom > LEAST_ATOM { atom } else { 0.0 }
+    });
     let values = transform.forward(|side, add| {
         let (loss, window) = (losses[side], windows[side]);
         for (index, &mass) in loss.mass.iter().enumerate() {
-            if mass > 0.0 {
+            let apart = atoms[side] > 0.0 && loss.first + index as i64 == 0;
+            if mass > 0.0 && !apart {
                 let point = loss.first + index as i64;
                 let y = window.grid * point as f64 + loss.offset;
                 let exponent = window.tilt * y - norms[side];
@@ -60,6 +79,7 @@ pub(super) fn spectra(
         side += 1;
         Spectrum {
             values,
+            atom: atoms[side - 1],
             ln_norm: norms[side - 1],
             infinite: losses[side - 1].infinite,
             offset: losses[side - 1].offset,
@@ -104,7 +124,10 @@ pub(super) fn ln_moment(loss: &LossDistribution, window: &Window, extra: f64) ->
 /// Two tilted sums of losses.
 pub(super) struct Sums<'a> {
     values: &'a [Complex64],
-    /// Bound on the error of a value, after scaling.
+    /// Tilted mass at grid point 0 that the values lack, by place.
+    atoms: [f64; 2],
+    /// Bound on the Euclidean norm of all values' rounding errors together, after scaling: for FFTs that
+    /// holds as it does for one value (Higham 2002, section 24.1), and by Parseval's identity.
     rounding: f64,
 }
 
@@ -119,6 +142,8 @@ pub(super) struct Sum<'a> {
     infinite: f64,
     /// Bound on the weight that the window lacks (upper bound) or has too much (lower bound).
     folded: f64,
+    /// Bound on the tilted mass, still to be weighed where it lands, that is folded in from above.
+    beyond: f64,
     /// The lower bound's window says nothing below.
     guard: f64,
     /// Index of the first grid point, and where grid point 0 lies.
@@ -137,49 +162,42 @@ pub(super) fn convolve<'a>(
         .iter()
         .map(|(_, steps)| (2.0 * NEGLIGIBLE_LN / *steps as f64).exp())
         .collect();
+    let rest = parts.iter().flat_map(|(spectra, _)| spectra.iter());
+    let rest = rest.map(|spectrum| 1.0 - spectrum.atom).fold(0.0, f64::max);
     let mut products: [Vec<Complex64>; 2] =
         [Vec::with_capacity(half + 1), Vec::with_capacity(half + 1)];
+    let mut atoms = [0.0; 2];
     let (mut error, mut energy) = (0.0, 0.0);
     for (side, product) in products.iter_mut().enumerate() {
+        let atoms_ln: f64 = parts
+            .iter()
+            .map(|(spectra, steps)| spectra[side].atom.ln() * *steps as f64)
+            .sum();
+        if atoms_ln > -LEAST_ATOMS_LN {
+            atoms[side] = atoms_ln.exp();
+        }
         for k in 0..=half {
-            let (mut value, mut errors) = (Complex64::new(1.0, 0.0), 0.0);
-            for ((spectra, steps), cutoff) in parts.iter().zip(&cutoffs) {
-                let factor = spectra[side].values[k];
-                let size = factor.norm_sqr();
-                if size < *cutoff {
-                    value = Complex64::new(0.0, 0.0);
-                    break;
-                }
-                value *= power(factor, *steps);
-                // An error e in a factor f makes one of about steps·e/f, relative, in the power.
-                errors += *steps as f64 * (1.0 / size.sqrt().max(unit) + 1.0);
-            }
-            product.push(value);
-            let size = value.norm_sqr();
-            if size > 0.0 {
-                energy += 2.0 * size;
-                error += 2.0 * size.sqrt() * errors;
-            }
+            let (value, wrong) = if atoms[side] > 0.0 {
+                apart(parts, side, k, unit * rest)
+            } else {
+                whole(parts, side, k, unit * rest, &cutoffs)
+            };
+            let scale = if atoms[side] > 0.0 { atoms[side] } else { 1.0 };
+            product.push(value * scale);
+            energy += 2.0 * value.norm_sqr() * scale * scale;
+            error += 2.0 * wrong * wrong * scale * scale;
         }
     }
     let count = points as f64;
-    let rounding =
-        unit * (error / count + (energy / count).sqrt()) + parts.len() as f64 * NEGLIGIBLE_LN.exp();
+    let rounding = (error / count).sqrt()
+        + unit * (energy / count).sqrt()
+        + parts.len() as f64 * NEGLIGIBLE_LN.exp();
     let values = transform.backward(|k| [products[0][k], products[1][k]]);
-    Sums { values, rounding }
-}
-
-/// A complex number to a power, by repeated squaring.
-fn power(mut base: Complex64, mut exponent: u64) -> Complex64 {
-    let mut result = Complex64::new(1.0, 0.0);
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result *= base;
-        }
-        base *= base;
-        exponent >>= 1;
+    Sums {
+        values,
+        atoms,
+        rounding,
     }
-    result
 }
 
 impl<'a> Sum<'a> {
@@ -209,7 +227,7 @@ impl<'a> Sum<'a> {
             Bound::Upper => (HEAD_ROOM, (-window.tilt * (high - window.centre)).exp()),
             Bound::Lower => {
                 let below = (-window.tilt * (span - window.centre) - ln_norm).exp();
-                (-HEAD_ROOM, below / -(-window.tilt * span).exp_m1() + beyond)
+                (-HEAD_ROOM, below / -(-window.tilt * span).exp_m1())
             }
         };
         Self {
@@ -220,6 +238,10 @@ impl<'a> Sum<'a> {
             ln_norm: ln_norm + head_room * steps,
             infinite: total(&|spectrum| spectrum.infinite),
             folded,
+            beyond: match bound {
+                Bound::Upper => 0.0,
+                Bound::Lower => beyond,
+            },
             guard: match bound {
                 Bound::Upper => f64::NEG_INFINITY,
                 Bound::Lower => window.guard(),
@@ -229,19 +251,29 @@ impl<'a> Sum<'a> {
         }
     }
 
+    /// e^{-θ(y-c)}.
+    fn weight(&self, y: f64) -> f64 {
+        (-self.window.tilt * (y - self.window.centre)).exp()
+    }
+
     fn loss(&self, index: usize) -> f64 {
         (self.low + index as i64) as f64 * self.window.grid + self.offset
     }
 
-    /// Bound on the tilted mass at a point of the window.
+    /// The tilted mass at a point of the window, up to rounding.
     fn mass(&self, index: usize) -> f64 {
         let points = self.window.points as i64;
         let source = (-(self.low + index as i64)).rem_euclid(points) as usize;
         let value = self.sums.values[source];
         let value = if self.side == 0 { value.re } else { value.im } / points as f64;
+        let value = if source == 0 {
+            value + self.sums.atoms[self.side]
+        } else {
+            value
+        };
         match self.bound {
-            Bound::Upper => value.max(0.0) + self.sums.rounding,
-            Bound::Lower => (value - self.sums.rounding).max(0.0),
+            Bound::Upper => value.max(0.0),
+            Bound::Lower => value,
         }
     }
 
@@ -265,6 +297,14 @@ impl<'a> Sum<'a> {
             if tail.gap.is_nan() {
                 return None;
             }
+            // The weight of what was folded in to the points above is at most that at the point above.
+            let rounding = self.sums.rounding * tail.squares.sqrt();
+            let allowed = match self.bound {
+                Bound::Upper => allowed - rounding,
+                Bound::Lower => {
+                    allowed + rounding + self.beyond * self.weight(y + self.window.grid)
+                }
+            };
             if tail.gap > allowed {
                 // Between this point and the one above, δ(ε) = gap - (e^{ε-y} - 1)·discounted.
                 let above = ((tail.gap - allowed) / tail.discounted).ln_1p();
@@ -293,10 +333,15 @@ impl<'a> Sum<'a> {
             }
             tail.take(self, index);
         }
-        let sum = (tail.gap - (epsilon - least).exp_m1() * tail.discounted).max(0.0);
+        let sum = tail.gap - (epsilon - least).exp_m1() * tail.discounted;
+        let rounding = self.sums.rounding * tail.squares.sqrt();
         let sum = match self.bound {
-            Bound::Upper => sum + self.folded,
-            Bound::Lower => (sum - self.folded).max(0.0),
+            Bound::Upper => sum.max(0.0) + rounding + self.folded,
+            Bound::Lower if epsilon < self.guard => 0.0,
+            Bound::Lower => {
+                let beyond = self.beyond * self.weight(epsilon);
+                (sum - rounding - self.folded - beyond).max(0.0)
+            }
         };
         let scaled = (sum.ln() + self.ln_norm - self.window.tilt * self.window.centre).exp();
         match self.bound {
@@ -313,6 +358,9 @@ struct Tail {
     gap: f64,
     /// Σ_{y'>y} w(y')·e^{y-y'}.
     discounted: f64,
+    /// Σ_{y'>y} e^{-2θ(y'-c)}: by Cauchy and Schwarz, its root times the norm of the rounding errors
+    /// bounds what they come to.
+    squares: f64,
     /// e^{-θ(y-c)} at the next point down.
     weight: f64,
     weight_step: f64,
@@ -332,6 +380,7 @@ impl Tail {
         Self {
             gap: 0.0,
             discounted: 0.0,
+            squares: 0.0,
             weight: (-tilt * (sum.loss(points - 1) - centre)).exp(),
             weight_step: (tilt * grid).exp(),
             discount: -(-grid).exp_m1(),
@@ -342,6 +391,7 @@ impl Tail {
         self.discounted += sum.mass(index) * self.weight;
         self.gap += self.discounted * self.discount;
         self.discounted -= self.discounted * self.discount;
+        self.squares += self.weight * self.weight;
         self.weight *= self.weight_step;
     }
 }

@@ -67,13 +67,13 @@ impl LossDistribution {
                 let growth = below.exp_m1();
                 let (mut all, mut up) = (0.0, 0.0);
                 for (x, weight) in nodes {
-                    let (u, v) = pair.excesses(x);
+                    let (p, up_part) = pair.split(x, growth);
                     let weight = weight * pair.bell(x);
-                    let p = weight * (1.0 + u);
+                    let p = weight * p;
                     all += p;
                     // A - e^y·B, whose share of A is 1 - e^{y-ℓ}; rounding may put a node a hair
                     // outside its bin.
-                    up += (weight * (u - v - growth - growth * v)).clamp(0.0, p * whole);
+                    up += (weight * up_part).clamp(0.0, p * whole);
                 }
                 up /= whole;
                 mass[bin] += all - up;
@@ -119,10 +119,10 @@ impl LossDistribution {
             for (bin, below, nodes) in Bins::new(pair, first, cells.len(), grid, from, range) {
                 let growth = (below - lean).exp_m1();
                 for (x, weight) in nodes {
-                    let (u, v) = pair.excesses(x);
+                    let (p, excess) = pair.split(x, growth);
                     let weight = weight * pair.bell(x);
-                    cells[bin].0 += weight * (1.0 + u);
-                    cells[bin].1 += weight * (u - v - growth - growth * v);
+                    cells[bin].0 += weight * p;
+                    cells[bin].1 += weight * excess;
                 }
             }
         }
@@ -274,7 +274,7 @@ impl<'a> Bins<'a> {
             return 0.0;
         }
         Nodes::new(self.pair, self.least, self.from)
-            .map(|(x, weight)| weight * self.pair.bell(x) * (1.0 + self.pair.excesses(x).0))
+            .map(|(x, weight)| weight * self.pair.bell(x) * self.pair.split(x, 0.0).0)
             .sum()
     }
 }

@@ -43,8 +43,7 @@ impl Outline {
             let ln_scale = (pair.scale() * step).ln();
             for index in 0..=count {
                 let x = low + index as f64 * step;
-                let (u, v) = pair.excesses(x);
-                let (ln_a, ln_b) = (u.ln_1p(), v.ln_1p());
+                let (ln_a, ln_b) = pair.ln_densities(x);
                 let loss = ln_a - ln_b;
                 let counts = match pair.part {
                     Part::All => true,
@@ -151,10 +150,12 @@ fn search(steps: &[(&Outline, f64)], excess: impl Fn(f64, &Cumulants) -> f64) ->
             low = high;
             high = at(low.0 * 4.0);
         }
-        for turn in 0..24 {
+        for turn in 0..60 {
             let width = high.0 - low.0;
             let share = low.1 / (low.1 - high.1);
-            let tilt = if share.is_finite() && turn % 3 != 2 {
+            // Where the losses are of two kinds, rare large ones and the rest, the mean jumps from one
+            // to the other, and secants creep.
+            let tilt = if share.is_finite() && turn < 12 && turn % 3 != 2 {
                 low.0 + width * share.clamp(0.02, 0.98)
             } else {
                 low.0 + width / 2.0

@@ -103,7 +103,7 @@ impl Pair {
     }
 
     /// A(x) - 1 and B(x) - 1, where dP = A·φ and dQ = B·φ, φ the density of N(0, σ²).
-    pub fn excesses(&self, x: f64) -> (f64, f64) {
+    fn excesses(&self, x: f64) -> (f64, f64) {
         let scale = 0.5 / (self.sigma * self.sigma);
         let excess = |rate: f64, exponent: f64| {
             if rate == 0.0 {
@@ -118,10 +118,46 @@ impl Pair {
         )
     }
 
+    /// With large rates A or B may be next to zero, of which A - 1 and B - 1 tell nothing: then A and B
+    /// are wanted themselves.
+    fn densities(&self, x: f64) -> Option<(f64, f64)> {
+        if self.a.max(self.b) <= 0.5 {
+            return None;
+        }
+        let scale = 0.5 / (self.sigma * self.sigma);
+        let density = |rate: f64, exponent: f64| (1.0 - rate) + rate * exponent.exp();
+        Some((
+            density(self.a, (2.0 * x - 1.0) * scale),
+            density(self.b, (-2.0 * x - 1.0) * scale),
+        ))
+    }
+
+    /// A(x), and A(x) - e^y·B(x) where `growth` is e^y - 1.
+    pub fn split(&self, x: f64, growth: f64) -> (f64, f64) {
+        match self.densities(x) {
+            Some((a, b)) => (a, a - b - growth * b),
+            None => {
+                let (u, v) = self.excesses(x);
+                (1.0 + u, u - v - growth - growth * v)
+            }
+        }
+    }
+
+    /// ln A(x) and ln B(x).
+    pub fn ln_densities(&self, x: f64) -> (f64, f64) {
+        match self.densities(x) {
+            Some((a, b)) => (a.ln(), b.ln()),
+            None => {
+                let (u, v) = self.excesses(x);
+                (u.ln_1p(), v.ln_1p())
+            }
+        }
+    }
+
     /// Privacy loss ln(dP/dQ) at outcome x; grows with x.
     pub fn loss(&self, x: f64) -> f64 {
-        let (u, v) = self.excesses(x);
-        u.ln_1p() - v.ln_1p()
+        let (ln_a, ln_b) = self.ln_densities(x);
+        ln_a - ln_b
     }
 
     /// With small rates nearly all outcomes have nearly one loss, next to the least or largest possible:
@@ -163,7 +199,11 @@ impl Pair {
         let variance = self.sigma * self.sigma;
         let growth = loss.exp();
         let c = (-0.5 / variance).exp();
-        let linear = self.b * growth - (loss.exp_m1() + self.a);
+        let linear = if self.a.max(self.b) <= 0.5 {
+            self.b * growth - (loss.exp_m1() + self.a)
+        } else {
+            (1.0 - self.a) - (1.0 - self.b) * growth
+        };
         let root = linear.hypot(2.0 * c * (self.a * self.b * growth).sqrt());
         let t = if linear <= 0.0 {
             if self.a == 0.0 {

@@ -8,14 +8,28 @@ use super::pair::Pair;
 /// it is what is seen.
 pub(super) const GRID_TOLERANCE: f64 = 8e-5;
 
+/// From this tolerance on, the shape of the sum near ε may suffer as well.
+const ROUGH_TOLERANCE: f64 = 1e-3;
+
 /// How much coarser a grid may be for the sake of a transform of half the length.
 const COARSENING: f64 = 1.3;
 
 /// Largest transform.
 const MOST_POINTS: f64 = (1 << 20) as f64;
 
-/// Smallest transform: smaller ones would save nothing.
-const LEAST_POINTS: f64 = 1024.0;
+/// Largest transform of a rough look.
+const ROUGH_MOST_POINTS: f64 = (1 << 16) as f64;
+
+/// Smallest transform.
+const LEAST_POINTS: f64 = 256.0;
+
+/// The least ε that errors are compared with, on the finest grid.
+const SMALL_EPSILON: f64 = 1e-3;
+
+/// The least ε that errors are compared with: of less, a part is not worth so fine a grid.
+pub(super) fn small_epsilon(tolerance: f64) -> f64 {
+    SMALL_EPSILON * (tolerance / GRID_TOLERANCE).sqrt()
+}
 
 /// Part of ε that the grid may add at worst, where no finer one fits.
 const WORST_GRID: f64 = 0.03;
@@ -92,6 +106,14 @@ impl Goal {
     pub(crate) fn at_delta(delta: f64) -> Self {
         Self::AtDelta { delta, hint: None }
     }
+
+    /// The same, where ε is about that.
+    pub(super) fn near(self, hint: Option<f64>) -> Self {
+        match self {
+            Self::AtDelta { delta, .. } => Self::AtDelta { delta, hint },
+            Self::AtEpsilon(_) => self,
+        }
+    }
 }
 
 /// Windows for several sides, of equally many points. `None` where the grid cannot serve.
@@ -112,7 +134,12 @@ pub(super) fn windows(
         .fold(0.0, f64::max);
     let points = 2_f64
         .powf((needed / COARSENING).log2().ceil())
-        .min(MOST_POINTS);
+        .min(MOST_POINTS)
+        .min(if tolerance > ROUGH_TOLERANCE {
+            ROUGH_MOST_POINTS
+        } else {
+            MOST_POINTS
+        });
     drafts
         .into_iter()
         .map(|draft| draft.window(points))
@@ -127,6 +154,9 @@ struct Draft {
     further: f64,
     floor: f64,
     grid: f64,
+    /// The ε that errors are compared with, and the part of it that they may come to.
+    scale: f64,
+    tolerance: f64,
     span: f64,
     /// Of which so much above ε.
     above: f64,
@@ -143,13 +173,18 @@ fn draft(steps: &[Steps<'_>], goal: Goal, tail_z: f64, tolerance: f64) -> Option
         .map(|step| (step.outline, step.count))
         .collect();
     let saddle = match goal {
-        Goal::AtDelta { delta, hint } => {
-            let saddle = saddle(&outlines, delta)?;
-            hint.filter(|hint| *hint < saddle.epsilon)
-                .and_then(|hint| saddle_at(&outlines, hint))
-                .unwrap_or(saddle)
-        }
-        Goal::AtEpsilon(epsilon) => saddle_at(&outlines, epsilon)?,
+        Goal::AtDelta { delta, hint: None } => saddle(&outlines, delta)?,
+        // The mean may jump past the ε asked for: that stays the centre.
+        Goal::AtDelta {
+            delta,
+            hint: Some(epsilon),
+        } => saddle_at(&outlines, epsilon)
+            .map(|found| Saddle { epsilon, ..found })
+            .or_else(|| saddle(&outlines, delta))?, // this side's losses are all smaller
+        Goal::AtEpsilon(epsilon) => Saddle {
+            epsilon,
+            ..saddle_at(&outlines, epsilon)?
+        },
     };
     let ln_delta = match goal {
         Goal::AtDelta { delta, .. } => delta.ln(),
@@ -177,9 +212,11 @@ fn draft(steps: &[Steps<'_>], goal: Goal, tail_z: f64, tolerance: f64) -> Option
             high - low.max(floor)
         })
         .fold(0.0, f64::max);
-    let grid = ideal_grid(&saddle, count, tolerance)
-        .min(saddle.epsilon / 50.0)
-        .min(saddle.deviation / 10.0)
+    let scale = saddle.epsilon.max(small_epsilon(tolerance));
+    let coarser = (tolerance / ROUGH_TOLERANCE).max(1.0).powf(0.25);
+    let grid = ideal_grid(tilt.max(saddle.tilt), count, tolerance * scale)
+        .min(scale / 40.0 * coarser)
+        .min((saddle.deviation / 10.0).max(scale / 500.0) * coarser)
         .max(widest / MOST_BINS);
     // What is above the window weighs e^{-θ·above} at most, against δ·e^{θε-K}.
     let value = total(&outlines, tilt).value;
@@ -196,6 +233,8 @@ fn draft(steps: &[Steps<'_>], goal: Goal, tail_z: f64, tolerance: f64) -> Option
         tilt,
         floor,
         grid,
+        scale,
+        tolerance,
     };
     (draft.grid > 0.0 && draft.grid.is_finite() && draft.span.is_finite()).then_some(draft)
 }
@@ -207,8 +246,8 @@ fn grid_cost(tilt: f64, count: f64, grid: f64) -> f64 {
 
 /// Splitting a loss between neighbours at distance h raises E e^{θL}, relatively, by at most
 /// θ(1+θ)·h²/8, and so ε by at most (1+θ)·steps·h²/8.
-fn ideal_grid(saddle: &Saddle, count: f64, tolerance: f64) -> f64 {
-    (8.0 * tolerance * saddle.epsilon / ((1.0 + saddle.tilt) * count)).sqrt()
+fn ideal_grid(tilt: f64, count: f64, tolerance: f64) -> f64 {
+    (8.0 * tolerance / ((1.0 + tilt) * count)).sqrt()
 }
 
 impl Draft {
@@ -226,8 +265,10 @@ impl Draft {
         };
         let (tilt, epsilon) = (self.tilt, self.saddle.epsilon);
         // Too coarse to tell anything.
-        let coarse = grid_cost(tilt, self.count, grid) > WORST_GRID * epsilon.max(grid);
-        if coarse || !(grid > 0.0 && grid * tilt < 1.0 && grid < self.saddle.deviation) {
+        let coarse = grid_cost(tilt, self.count, grid)
+            > WORST_GRID.max(4.0 * self.tolerance) * self.scale.max(grid);
+        let smooth = self.saddle.deviation.max(self.scale / 20.0);
+        if coarse || !(grid > 0.0 && grid * tilt < 1.0 && grid < smooth) {
             return None;
         }
         let high = ((epsilon + self.above) / grid).ceil();
