@@ -18,7 +18,7 @@ const COARSENING: f64 = 1.3;
 const MOST_POINTS: f64 = (1 << 20) as f64;
 
 /// Largest transform of a rough look.
-const ROUGH_MOST_POINTS: f64 = (1 << 16) as f64;
+const ROUGH_MOST_POINTS: f64 = (1 << 13) as f64;
 
 /// Smallest transform.
 const LEAST_POINTS: f64 = 256.0;
