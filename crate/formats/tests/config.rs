@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use vaultlab_formats::config::{
-    AttentionKind, ConfigError, Family, GenerationConfig, ModelConfig, NormLayout, Quantization,
-    Rope, T5GemmaConfig,
+    AnyConfig, AttentionKind, ConfigError, Family, GenerationConfig, ModelConfig, NormLayout,
+    Quantization, Rope, T5GemmaConfig,
 };
 
 fn parse(value: &Value) -> Result<ModelConfig, ConfigError> {
@@ -118,6 +118,14 @@ fn the_tensors_are_those_of_the_checkpoints() {
             serde_json::from_slice(&golden(&format!("models/{model}/tensors.json"))).unwrap();
         assert_eq!(ours(model), shapes, "{model}");
     }
+    let t5 = T5GemmaConfig::parse(&golden("models/t5gemma/config.json")).unwrap();
+    let ours_t5: Shapes = t5
+        .tensors()
+        .into_iter()
+        .map(|t| (t.name, t.shape))
+        .collect();
+    let shapes: Shapes = serde_json::from_slice(&golden("models/t5gemma/tensors.json")).unwrap();
+    assert_eq!(ours_t5, shapes, "stacks of different widths");
     let checkpoint = Tensors::open("models/vaultgemma/model.safetensors");
     let shapes: Shapes = checkpoint
         .header
@@ -385,6 +393,45 @@ fn the_multimodal_wrapper_gives_its_text_model() {
         .remove("head_dim");
     let key = "text_config.head_dim".to_owned();
     assert_eq!(parse(&broken), Err(ConfigError::Missing { key }));
+}
+
+/// Shapes follow the configuration of every published size: the parameters are the published ones.
+#[test]
+fn t5gemma_sizes_have_their_published_parameters() {
+    for (name, [d, layers, ff, heads, kv, head_dim], parameters) in [
+        ("s", [512, 8, 1024, 8, 8, 64], 312_517_632u64),
+        ("b", [768, 12, 2048, 12, 12, 64], 591_490_560),
+        ("l", [1024, 24, 2816, 16, 16, 64], 1_241_761_792),
+        ("ml", [1152, 26, 6912, 4, 4, 256], 2_200_345_344),
+        ("xl", [2048, 24, 5120, 32, 32, 64], 3_766_980_608),
+        ("2b", [2304, 26, 9216, 8, 4, 256], 5_596_853_760),
+    ] {
+        let mut config = value("models/t5gemma/config.json");
+        for stack in ["encoder", "decoder"] {
+            let kinds = ["sliding_attention", "full_attention"];
+            let kinds: Vec<_> = (0..layers).map(|i| kinds[i % 2]).collect();
+            for (key, value) in [
+                ("hidden_size", json!(d)),
+                ("num_hidden_layers", json!(layers)),
+                ("intermediate_size", json!(ff)),
+                ("num_attention_heads", json!(heads)),
+                ("num_key_value_heads", json!(kv)),
+                ("head_dim", json!(head_dim)),
+                ("vocab_size", json!(256_000)),
+                ("layer_types", json!(kinds)),
+            ] {
+                config[stack][key] = value;
+            }
+        }
+        config["decoder"]["cross_attention_hidden_size"] = json!(d);
+        let config = AnyConfig::parse(config.to_string().as_bytes()).unwrap();
+        assert_eq!(config.parameters(), parameters, "{name}");
+        assert_eq!(config.linear_modules().len(), layers * (7 + 11), "{name}");
+        assert_eq!(config.model_type(), "t5gemma");
+    }
+    let decoder = AnyConfig::parse(&golden("models/gemma3/config.json")).unwrap();
+    assert!(decoder.encoder().is_none() && decoder.quantization().is_none());
+    assert!(AnyConfig::parse(br#"{"model_type": "llama"}"#).is_err());
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! models. The one exception is `tie_word_embeddings`, which transformers itself leaves out of the
 //! file when it is true.
 
+mod any;
 mod attention;
 mod error;
 mod fields;
@@ -15,6 +16,7 @@ mod quantization;
 mod rope;
 mod t5gemma;
 
+pub use any::AnyConfig;
 pub use attention::AttentionKind;
 pub use error::ConfigError;
 pub use generation::GenerationConfig;
