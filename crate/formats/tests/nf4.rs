@@ -2,9 +2,12 @@
 
 mod common;
 
-use common::Tensors;
+use common::{Tensors, golden};
+use vaultlab_formats::checkpoint::{Dtype, Header, Layout, Storage};
+use vaultlab_formats::config::{ModelConfig, TensorSpec};
 use vaultlab_formats::nf4::{
-    BLOCK, CODE, Nf4Error, Nf4Quantizer, Nf4Tensor, QuantState, Stored4Bit, nested_code, read_bnb,
+    BLOCK, CODE, Nf4Error, Nf4Quantizer, Nf4Tensor, QuantState, Stored4Bit, StoredParts,
+    nested_code, read_bnb,
 };
 
 const WEIGHTS: [&str; 3] = ["w0", "w1", "w2"];
@@ -256,5 +259,192 @@ fn special_shapes_quantise_to_themselves() {
             values,
             "the extremes and zero are codes"
         );
+    }
+}
+
+/// Writes a safetensors header for tensors without data.
+fn header(tensors: &[(&str, &str, Vec<u64>)]) -> Header {
+    let mut at = 0;
+    let mut json = serde_json::Map::new();
+    for (name, dtype, shape) in tensors {
+        let width = match *dtype {
+            "F32" | "I32" => 4,
+            "U8" | "I8" | "F8_E4M3" => 1,
+            _ => 2,
+        };
+        let end = at + shape.iter().product::<u64>() * width;
+        let entry = serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [at, end]});
+        json.insert((*name).to_owned(), entry);
+        at = end;
+    }
+    let json = serde_json::Value::Object(json).to_string();
+    Header::parse(&[&(json.len() as u64).to_le_bytes()[..], json.as_bytes()].concat()).unwrap()
+}
+
+/// A whole checkpoint is recognised: what is NF4, in which way, what is not, and nothing is left over.
+#[test]
+fn checkpoints_of_bitsandbytes_are_recognised_tensor_by_tensor() {
+    for (folder, double) in [("vaultgemma_bnb4", true), ("vaultgemma_bnb4_nodq", false)] {
+        let model = Tensors::open(&format!("quant/{folder}/model.safetensors"));
+        let config = ModelConfig::parse(&golden("quant/vaultgemma_bnb4/config.json")).unwrap();
+        let layout = Layout::of(&[&model.header], config.tensors()).unwrap();
+        assert!(layout.is_nf4() && layout.left_over.is_empty());
+        for tensor in &layout.tensors {
+            let expected = match tensor.spec.name.contains("_proj") {
+                true => Storage::Nf4 { double },
+                false => Storage::Float(Dtype::F32),
+            };
+            assert_eq!(tensor.storage, expected, "{}", tensor.spec.name);
+        }
+    }
+    let plain = Tensors::open("models/vaultgemma/model.safetensors");
+    let config = ModelConfig::parse(&golden("models/vaultgemma/config.json")).unwrap();
+    let layout = Layout::of(&[&plain.header], config.tensors()).unwrap();
+    assert!(!layout.is_nf4());
+    let twice = Layout::of(&[&plain.header, &plain.header], config.tensors()).unwrap_err();
+    assert!(twice.to_string().contains("two files"), "{twice}");
+}
+
+/// Every other way bitsandbytes and others store a matrix is refused by tensor and by name.
+#[test]
+fn other_storage_is_refused_by_name() {
+    let spec = || {
+        vec![TensorSpec {
+            name: "w".to_owned(),
+            shape: vec![64, 2],
+        }]
+    };
+    let refuse = |tensors: &[(&str, &str, Vec<u64>)]| {
+        Layout::of(&[&header(tensors)], spec())
+            .unwrap_err()
+            .to_string()
+    };
+    let state = ("w.quant_state.bitsandbytes__nf4", "U8", vec![9]);
+    let maps = ("w.quant_map", "F32", vec![16]);
+    let absmax = ("w.absmax", "F32", vec![2]);
+    let good = [
+        ("w", "U8", vec![64, 1]),
+        state.clone(),
+        absmax.clone(),
+        maps.clone(),
+    ];
+    let layout = Layout::of(&[&header(&good)], spec()).unwrap();
+    assert_eq!(layout.tensors[0].storage, Storage::Nf4 { double: false });
+    for (tensors, named) in [
+        (
+            vec![
+                ("w", "U8", vec![64, 1]),
+                ("w.quant_state.bitsandbytes__fp4", "U8", vec![9]),
+            ],
+            "fp4",
+        ),
+        (vec![("w", "I8", vec![64, 2])], "8-bit"),
+        (vec![("w", "F8_E4M3", vec![64, 2])], "F8_E4M3"),
+        (vec![("w", "U8", vec![64, 1])], "U8"),
+        (
+            vec![("w", "BF16", vec![32, 1]), state.clone()],
+            "bnb_4bit_quant_storage",
+        ),
+        (vec![("w", "U8", vec![63, 1]), state.clone()], "[63, 1]"),
+        (
+            vec![("w", "U8", vec![64, 1]), state.clone(), maps.clone()],
+            "w.absmax",
+        ),
+        (
+            vec![
+                ("w", "U8", vec![64, 1]),
+                state.clone(),
+                ("w.absmax", "F32", vec![3]),
+                maps.clone(),
+            ],
+            "3 F32",
+        ),
+        (
+            vec![("w", "U8", vec![64, 1]), state.clone(), absmax.clone()],
+            "w.quant_map",
+        ),
+        (vec![("w", "F32", vec![2, 64])], "[2, 64]"),
+        (vec![("v", "F32", vec![64, 2])], "no tensor `w`"),
+    ] {
+        let error = refuse(&tensors);
+        assert!(error.contains(named), "{named}: {error}");
+    }
+    let extra = [
+        ("w", "F32", vec![64, 2]),
+        ("lm_head.weight", "F32", vec![2]),
+    ];
+    let layout = Layout::of(&[&header(&extra)], spec()).unwrap();
+    assert_eq!(layout.left_over, ["lm_head.weight"]);
+}
+
+/// Double quantisation is told by the parts, and contradictions and scales that are no numbers refused.
+#[test]
+fn parts_must_agree() {
+    let bytes = |values: &[f32]| {
+        values
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect::<Vec<_>>()
+    };
+    let json = |extra: &str| {
+        format!(
+            r#"{{"quant_type": "nf4", "blocksize": 64, "dtype": "float32", "shape": [2]{extra}}}"#
+        )
+    };
+    let (plain, double) = (
+        json(""),
+        json(r#", "nested_blocksize": 256, "nested_offset": 0.5"#),
+    );
+    let (map, nested_map) = (bytes(&CODE), bytes(nested_code()));
+    let absmax = bytes(&[1.0]);
+    let parts = StoredParts {
+        state: plain.as_bytes(),
+        packed: &[0xf0],
+        absmax: &absmax,
+        quant_map: &map,
+        nested: None,
+    };
+    let stored = Stored4Bit::from_parts(parts).unwrap();
+    assert_eq!(
+        (stored.shape(), stored.dequantize()),
+        (&[2][..], vec![1.0, -1.0])
+    );
+    let nested = Some((absmax.as_slice(), nested_map.as_slice()));
+    let state = double.as_bytes();
+    let twice = StoredParts {
+        state,
+        absmax: &[255],
+        nested,
+        ..parts
+    };
+    assert_eq!(
+        Stored4Bit::from_parts(twice).unwrap().dequantize(),
+        [1.5, -1.5]
+    );
+    for wrong in [
+        StoredParts { state, ..parts },
+        StoredParts { nested, ..parts },
+        StoredParts {
+            absmax: &bytes(&[f32::NAN]),
+            ..parts
+        },
+        StoredParts {
+            absmax: &bytes(&[1.0, 1.0]),
+            ..parts
+        },
+        StoredParts {
+            packed: &[0, 0],
+            ..parts
+        },
+        StoredParts {
+            quant_map: &map[..60],
+            ..parts
+        },
+        StoredParts {
+            state: b"{}",
+            ..parts
+        },
+    ] {
+        assert!(Stored4Bit::from_parts(wrong).is_err());
     }
 }

@@ -60,6 +60,16 @@ pub enum CheckpointError {
         /// Shape needed.
         expected: Vec<u64>,
     },
+    /// A tensor is stored in a way that cannot be read.
+    #[error("tensor `{name}` is stored as {storage}, which is not supported; {advice}")]
+    UnsupportedStorage {
+        /// Tensor name.
+        name: String,
+        /// How it is stored.
+        storage: String,
+        /// What would work.
+        advice: &'static str,
+    },
     /// A tensor is stored in a type that cannot be read as f32.
     #[error("{dtype} values cannot be read as weights; F32, F16 and BF16 can")]
     NotFloat {

@@ -7,11 +7,13 @@ mod convert;
 mod error;
 mod header;
 mod index;
+mod layout;
 mod write;
 
 pub use convert::{FloatChunks, to_f32};
 pub use error::CheckpointError;
 pub use header::{Header, TensorEntry};
 pub use index::ShardIndex;
+pub use layout::{Layout, Storage, StoredTensor};
 pub use safetensors::Dtype;
 pub use write::{F32Tensor, write_f32};

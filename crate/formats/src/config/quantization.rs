@@ -13,6 +13,9 @@ pub enum Quantization {
 pub struct BitsAndBytes4 {
     /// True if the block scales are quantised too.
     pub double_quantised: bool,
+    /// `llm_int8_skip_modules` as written: what the writer left as plain floats. For information;
+    /// every tensor says for itself how it is stored.
+    pub skipped: Vec<String>,
 }
 
 impl Quantization {
@@ -62,8 +65,20 @@ impl Quantization {
         let double_quantised = fields
             .flag("bnb_4bit_use_double_quant")?
             .ok_or_else(|| fields.missing("bnb_4bit_use_double_quant"))?;
+        let mut skipped = Vec::new();
+        for entry in fields.list("llm_int8_skip_modules")?.unwrap_or_default() {
+            let name = entry.as_str().filter(|name| !name.is_empty());
+            skipped.push(
+                name.ok_or(ConfigError::WrongType {
+                    key: fields.key("llm_int8_skip_modules"),
+                    expected: "a list of module names",
+                })?
+                .to_owned(),
+            );
+        }
         Ok(Some(Self::BitsAndBytes4(BitsAndBytes4 {
             double_quantised,
+            skipped,
         })))
     }
 }

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::{BLOCK, CODE, NESTED_BLOCK, Nf4Error, Nf4Plain, Nf4Tensor, nested_code};
-use crate::checkpoint::{CheckpointError, Dtype, Header};
+use crate::checkpoint::{CheckpointError, Dtype, Header, to_f32};
 
 /// A 4-bit tensor as a checkpoint stores it.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +100,71 @@ pub enum Stored4BitError {
     Nf4(#[from] Nf4Error),
 }
 
+/// The bytes of the tensors that make up one 4-bit tensor, as stored (little-endian).
+#[derive(Clone, Copy, Debug)]
+pub struct StoredParts<'a> {
+    /// `W.quant_state.bitsandbytes__nf4`.
+    pub state: &'a [u8],
+    /// `W`.
+    pub packed: &'a [u8],
+    /// `W.absmax`.
+    pub absmax: &'a [u8],
+    /// `W.quant_map`.
+    pub quant_map: &'a [u8],
+    /// `W.nested_absmax` and `W.nested_quant_map`, with double quantisation.
+    pub nested: Option<(&'a [u8], &'a [u8])>,
+}
+
+impl Stored4Bit {
+    /// Puts a tensor together from its parts.
+    ///
+    /// # Errors
+    /// [`Stored4BitError`] for foreign tables, lengths that do not fit, and scales that are not finite.
+    pub fn from_parts(parts: StoredParts) -> Result<Self, Stored4BitError> {
+        let state = QuantState::parse(parts.state)?;
+        let floats = |bytes: &[u8]| to_f32(Dtype::F32, bytes);
+        table("quant_map", &CODE, &floats(parts.quant_map)?)?;
+        let packed = parts.packed.to_vec();
+        let (offset, (nested_absmax, nested_map)) = match (state.nested_offset, parts.nested) {
+            (None, None) => {
+                let tensor = Nf4Plain {
+                    shape: state.shape,
+                    packed,
+                    absmax: floats(parts.absmax)?,
+                };
+                tensor.check()?;
+                finite(&tensor.absmax)?;
+                return Ok(Self::Plain(tensor));
+            }
+            (Some(offset), Some(nested)) => (offset as f32, nested),
+            _ => {
+                let detail = "the state and the scales disagree on double quantisation".to_owned();
+                return Err(Nf4Error::BadState { detail }.into());
+            }
+        };
+        table("nested_quant_map", nested_code(), &floats(nested_map)?)?;
+        let tensor = Nf4Tensor {
+            shape: state.shape,
+            packed,
+            absmax: parts.absmax.to_vec(),
+            nested_absmax: floats(nested_absmax)?,
+            offset,
+        };
+        tensor.check()?;
+        finite(&tensor.nested_absmax)?;
+        finite(&[offset])?;
+        Ok(Self::Double(tensor))
+    }
+
+    /// Row-major shape of the weights.
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            Self::Double(tensor) => &tensor.shape,
+            Self::Plain(tensor) => &tensor.shape,
+        }
+    }
+}
+
 /// Reads the 4-bit tensor `name` (e.g. `model.layers.0.mlp.up_proj.weight`) from a whole file.
 /// `None` if the tensor is not stored in 4 bits.
 ///
@@ -110,62 +175,37 @@ pub fn read_bnb(
     file: &[u8],
     name: &str,
 ) -> Result<Option<Stored4Bit>, Stored4BitError> {
+    let unsupported = |key, value, expected| Nf4Error::Unsupported {
+        key,
+        value,
+        expected,
+    };
     let fp4 = format!("{name}.quant_state.bitsandbytes__fp4");
     if header.tensor(&fp4).is_ok() {
-        let value = "fp4".to_owned();
-        return Err(Nf4Error::Unsupported {
-            key: "quant_type",
-            value,
-            expected: "nf4",
-        }
-        .into());
+        return Err(unsupported("quant_type", "fp4".to_owned(), "nf4").into());
     }
-    let state_name = format!("{name}{}", QuantState::SUFFIX);
-    if header.tensor(&state_name).is_err() {
+    let state = format!("{name}{}", QuantState::SUFFIX);
+    if header.tensor(&state).is_err() {
         return Ok(None);
     }
-    let state = QuantState::parse(header.bytes(file, &state_name)?)?;
     let stored = header.tensor(name)?;
     if stored.dtype != Dtype::U8 {
-        let value = stored.dtype.to_string();
-        return Err(Nf4Error::Unsupported {
-            key: "storage",
-            value,
-            expected: "U8",
-        }
-        .into());
+        return Err(unsupported("storage", stored.dtype.to_string(), "U8").into());
     }
-    let part = |suffix: &str| format!("{name}.{suffix}");
-    table(
-        "quant_map",
-        &CODE,
-        &header.read_f32(file, &part("quant_map"))?,
-    )?;
-    let packed = header.bytes(file, name)?.to_vec();
-    let Some(offset) = state.nested_offset else {
-        let absmax = header.read_f32(file, &part("absmax"))?;
-        let tensor = Nf4Plain {
-            shape: state.shape,
-            packed,
-            absmax,
-        };
-        tensor.check()?;
-        return Ok(Some(Stored4Bit::Plain(tensor)));
+    let part = |suffix: &str| header.bytes(file, &format!("{name}.{suffix}"));
+    let nested = match part("nested_absmax") {
+        Ok(absmax) => Some((absmax, part("nested_quant_map")?)),
+        Err(CheckpointError::MissingTensor { .. }) => None,
+        Err(error) => return Err(error.into()),
     };
-    table(
-        "nested_quant_map",
-        nested_code(),
-        &header.read_f32(file, &part("nested_quant_map"))?,
-    )?;
-    let tensor = Nf4Tensor {
-        shape: state.shape,
-        packed,
-        absmax: header.bytes(file, &part("absmax"))?.to_vec(),
-        nested_absmax: header.read_f32(file, &part("nested_absmax"))?,
-        offset: offset as f32,
+    let parts = StoredParts {
+        state: header.bytes(file, &state)?,
+        packed: header.bytes(file, name)?,
+        absmax: part("absmax")?,
+        quant_map: part("quant_map")?,
+        nested,
     };
-    tensor.check()?;
-    Ok(Some(Stored4Bit::Double(tensor)))
+    Stored4Bit::from_parts(parts).map(Some)
 }
 
 fn table(part: &'static str, standard: &[f32], found: &[f32]) -> Result<(), Nf4Error> {
@@ -174,4 +214,12 @@ fn table(part: &'static str, standard: &[f32], found: &[f32]) -> Result<(), Nf4E
     } else {
         Err(Nf4Error::ForeignTable { part })
     }
+}
+
+fn finite(scales: &[f32]) -> Result<(), Nf4Error> {
+    if scales.iter().all(|s| s.is_finite()) {
+        return Ok(());
+    }
+    let detail = "a block scale is not finite".to_owned();
+    Err(Nf4Error::BadState { detail })
 }

@@ -11,7 +11,7 @@ mod code;
 mod error;
 mod quantize;
 
-pub use bnb::{QuantState, Stored4Bit, Stored4BitError, read_bnb};
+pub use bnb::{QuantState, Stored4Bit, Stored4BitError, StoredParts, read_bnb};
 pub use code::{CODE, nested_code};
 pub use error::Nf4Error;
 pub use quantize::Nf4Quantizer;
