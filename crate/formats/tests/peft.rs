@@ -8,7 +8,7 @@ use common::golden;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use vaultlab_formats::checkpoint::{F32Tensor, write_f32};
-use vaultlab_formats::config::{LinearModule, ModelConfig};
+use vaultlab_formats::config::{LinearModule, ModelConfig, T5GemmaConfig};
 use vaultlab_formats::peft::{Adapter, AdapterConfig, LoraWeights, PeftError, Targets};
 
 const FOLDERS: [&str; 2] = ["lora/vaultgemma", "dp/adapter"];
@@ -55,6 +55,72 @@ fn golden_adapters_fit_their_model() {
             (48, 32, 192, 128)
         );
     }
+}
+
+/// `["q_proj", "v_proj"]` on T5Gemma also adapts cross-attention, under the names PEFT gives.
+#[test]
+fn a_t5gemma_adapter_covers_both_stacks_and_cross_attention() {
+    let (config, tensors) = files("lora/t5gemma");
+    let adapter = Adapter::read(&config, &tensors).unwrap();
+    let model = T5GemmaConfig::parse(&golden("models/t5gemma/config.json")).unwrap();
+    adapter.check(&model.linear_modules()).unwrap();
+    assert_eq!(adapter.config.task_type.as_deref(), Some("SEQ_2_SEQ_LM"));
+    let count = |part: &str| adapter.modules.keys().filter(|k| k.contains(part)).count();
+    assert_eq!(
+        (
+            adapter.modules.len(),
+            count(".cross_attn."),
+            count("model.encoder.")
+        ),
+        (16, 6, 4),
+        "two encoder layers, three decoder layers, two projections each"
+    );
+    let cross = &adapter.modules["model.decoder.layers.1.cross_attn.v_proj"];
+    assert_eq!(
+        (cross.inputs, cross.outputs),
+        (32, 32),
+        "reads the encoder's width"
+    );
+    let written = adapter.write(&[]).unwrap();
+    let again = Adapter::read(&written.config_json, &written.safetensors).unwrap();
+    assert_eq!(again, adapter);
+    // Without cross-attention the adapter has layers too many, and its targets are not all used.
+    let decoder_only: Vec<_> = model.linear_modules();
+    let decoder_only: Vec<_> = decoder_only
+        .into_iter()
+        .filter(|m| !m.path.contains("cross_attn"))
+        .collect();
+    assert!(matches!(
+        adapter.check(&decoder_only),
+        Err(PeftError::LeftOver { .. })
+    ));
+}
+
+/// A table with a pattern for every layer of a large model is read in time; more is refused.
+#[test]
+fn pattern_tables_are_bounded() {
+    let table = |entries: usize| -> Value {
+        let entry = |i| (format!("model.layers.{i}.self_attn.q_proj"), json!(4));
+        Value::Object((0..entries).map(entry).collect())
+    };
+    let config = AdapterConfig::parse(&config_with("rank_pattern", table(500))).unwrap();
+    for layer in 0..500 {
+        let path = format!("model.layers.{layer}.self_attn.q_proj");
+        assert_eq!(config.rank_of(&path).unwrap(), 4);
+    }
+    let error = AdapterConfig::parse(&config_with("rank_pattern", table(513))).unwrap_err();
+    assert!(matches!(
+        error,
+        PeftError::BadValue {
+            key: "rank_pattern",
+            ..
+        }
+    ));
+    // A dot in a pattern stands for any letter, as in PEFT.
+    let dotted = AdapterConfig::parse(&config_with("rank_pattern", json!({"q.proj": 3}))).unwrap();
+    assert_eq!(dotted.rank_of("a.q_proj").unwrap(), 3);
+    assert_eq!(dotted.rank_of("a.xq_proj").unwrap(), 4);
+    assert_eq!(dotted.rank_of("proj").unwrap(), 4);
 }
 
 #[test]

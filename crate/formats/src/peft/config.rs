@@ -352,6 +352,9 @@ fn layers(value: Option<&Value>) -> Result<Option<Vec<usize>>, PeftError> {
     }
 }
 
+/// Most patterns of a table: PEFT writes one per layer at most for adapters of this family.
+const MAX_PATTERNS: usize = 512;
+
 /// An ordered pattern table; a repeated `key` counts as JSON parsers count it, the last wins.
 fn table<T>(
     key: &'static str,
@@ -370,6 +373,13 @@ fn table<T>(
             expected: "an object of patterns and numbers",
         })?;
     let pairs = pairs.map_or_else(Vec::new, |p| p.0);
+    // Every pattern is tried on every layer.
+    if pairs.len() > MAX_PATTERNS {
+        return Err(PeftError::BadValue {
+            key,
+            expected: "an object of at most 512 patterns",
+        });
+    }
     pairs
         .into_iter()
         .map(|(pattern, value)| Ok((pattern, read(key, &value)?)))

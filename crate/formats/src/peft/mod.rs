@@ -14,6 +14,7 @@ mod write;
 pub use config::AdapterConfig;
 pub use error::PeftError;
 pub use patterns::Targets;
+pub use tensors::{AdaptedLayer, check_header};
 pub use write::AdapterFiles;
 
 use std::collections::BTreeMap;

@@ -98,11 +98,33 @@ pub(super) fn lookup<T: Copy>(
     path: &str,
 ) -> Result<Option<T>, PeftError> {
     for (pattern, value) in table {
-        if regex(&format!(r"^(.*\.)?({pattern})$"), key)?.is_match(path) {
+        let matches = if pattern.chars().all(is_plain) {
+            ends_with_plain(path, pattern)
+        } else {
+            regex(&format!(r"^(.*\.)?({pattern})$"), key)?.is_match(path)
+        };
+        if matches {
             return Ok(Some(*value));
         }
     }
     Ok(None)
+}
+
+/// A letter of a pattern that needs no compiling. PEFT writes paths, so that is the usual case, and
+/// adapters with a pattern per layer would be compiled for every layer.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.')
+}
+
+/// What the regular expression would do: letters match themselves, a dot anything.
+fn ends_with_plain(path: &str, pattern: &str) -> bool {
+    let Some(at) = path.len().checked_sub(pattern.len()) else {
+        return false;
+    };
+    let (head, tail) = path.as_bytes().split_at(at);
+    let letters = tail.iter().zip(pattern.as_bytes());
+    (head.is_empty() || head.ends_with(b"."))
+        && letters.into_iter().all(|(t, p)| *p == b'.' || t == p)
 }
 
 fn whole(pattern: &str, key: &'static str) -> Result<Regex, PeftError> {
