@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-use vaultlab_formats::dataset::{DatasetError, Format, Table, guess_columns, read_table};
+use vaultlab_formats::dataset::{
+    DatasetError, Format, LineProblem, MAX_ROW, PresetSource, Table, guess_columns, presets,
+    read_headerless, read_table,
+};
 
 fn read(text: &str, name: Option<&str>) -> Table {
     read_table(text.as_bytes(), name).unwrap_or_else(|e| panic!("{name:?}: {e}"))
@@ -270,7 +273,7 @@ fn files_that_are_no_text_are_refused() {
         b"PAR1abc",
         b"\x1F\x8Babc",
         b"%PDF-1.4",
-        b"\xFF\xFEa\0",
+        b"a\0b\0c\0d\0,\0",
         b"ab\0cd",
     ] {
         assert!(matches!(error(bytes), DatasetError::Binary { .. }));
@@ -472,4 +475,149 @@ proptest! {
         let found: Vec<[String; 2]> = table.rows.iter().map(|r| [r[q].clone(), r[a].clone()]).collect();
         prop_assert_eq!(found, cells);
     }
+}
+
+/// UTF-16 with a byte-order mark reads as the same table, in both byte orders; damage names the line.
+#[test]
+fn utf16_reads_as_utf8_does() {
+    let text = "question\tanswer\nWhät?\tYes \u{1f98a}\nWhy?\tNo\n";
+    let expected = read(text, Some("a.tsv"));
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let little: Vec<u8> = units.iter().flat_map(|u| u.to_le_bytes()).collect();
+    let big: Vec<u8> = units.iter().flat_map(|u| u.to_be_bytes()).collect();
+    let little = [b"\xFF\xFE", little.as_slice()].concat();
+    let big = [b"\xFE\xFF", big.as_slice()].concat();
+    for bytes in [&little, &big] {
+        assert_eq!(read_table(bytes, Some("a.tsv")).unwrap(), expected);
+    }
+    let odd = read_table(&little[..little.len() - 1], None).unwrap_err();
+    assert_eq!(odd, DatasetError::NotUtf16 { line: 3 });
+    // Half of the fox's surrogate pair.
+    let fox = little.windows(2).position(|w| w == [0x3e, 0xd8]).unwrap();
+    let mut broken = little.clone();
+    broken.drain(fox..fox + 2);
+    let error = read_table(&broken, None).unwrap_err();
+    assert_eq!(error, DatasetError::NotUtf16 { line: 2 });
+    let unmarked = read_table(&little[2..], None).unwrap_err();
+    assert!(
+        unmarked.to_string().contains("byte-order mark"),
+        "{unmarked}"
+    );
+}
+
+/// A row beyond the limit is left out by line in every format, and the rows around it stay.
+#[test]
+fn endless_rows_are_left_out() {
+    let long = "x".repeat(MAX_ROW + 1);
+    let problem = |line| {
+        let message = "the row is longer than a megabyte".to_owned();
+        vec![LineProblem { line, message }]
+    };
+    for (name, text, line) in [
+        (
+            "a.jsonl",
+            format!("{{\"q\": \"a\"}}\n{{\"q\": \"{long}\"}}\n{{\"q\": \"b\"}}\n"),
+            2,
+        ),
+        (
+            "a.json",
+            format!("[{{\"q\": \"a\"}},\n{{\"q\": \"{long}\"}},\n{{\"q\": \"b\"}}]"),
+            2,
+        ),
+        ("a.csv", format!("q,answer\na,1\n{long},2\nb,3\n"), 3),
+        ("a.tsv", format!("q\tanswer\na\t1\n{long}\t2\nb\t3\n"), 3),
+        ("a.txt", format!("a\n{long}\nb\n"), 2),
+    ] {
+        let table = read(&text, Some(name));
+        assert_eq!(table.problems, problem(line), "{name}");
+        let first: Vec<&str> = table.rows.iter().map(|r| r[0].as_str()).collect();
+        assert_eq!(first, ["a", "b"], "{name}");
+    }
+    assert_eq!(read("a\nb\nc\n", None).first(2).rows.len(), 2);
+}
+
+/// A 100 MB line of JSON costs one pass and no copy, and names its line.
+#[test]
+fn a_line_of_a_hundred_megabytes_is_refused_quickly() {
+    let mut bytes = b"{\"question\": \"q\", \"answer\": \"".to_vec();
+    bytes.resize(100_000_000, b'y');
+    bytes.extend(b"\"}\n{\"question\": \"q\", \"answer\": \"a\"}\n");
+    let start = std::time::Instant::now();
+    let table = read_table(&bytes, Some("big.jsonl")).unwrap();
+    assert_eq!((table.rows.len(), lines(&table)), (1, vec![1]));
+    // Measured well below a second; the bound only tells a linear pass from a quadratic one.
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
+/// Each preset takes the columns and rows its fine-tune takes, from a file in its published form.
+#[test]
+fn presets_read_their_files() {
+    let [flashcards, dolly, mtnt] = presets();
+    let rows: Vec<_> = (0..1200)
+        .map(
+            |i| json!({"input": format!("q{i}"), "output": format!("a{i}"), "instruction": "same"}),
+        )
+        .collect();
+    let table = flashcards.read(json!(rows).to_string().as_bytes()).unwrap();
+    assert_eq!((table.rows.len(), flashcards.rows), (1000, 1000));
+    assert!(
+        flashcards
+            .template
+            .prompt("X")
+            .contains("truthfully.\n\nQuestion:\nX\n\nResponse:\n")
+    );
+
+    let lines: String = (0..6)
+        .map(|i| {
+            let context = if i % 2 == 0 { "" } else { "some context" };
+            let row = json!({"instruction": format!("i{i}"), "context": context, "response": "r", "category": "c"});
+            format!("{row}\n")
+        })
+        .collect();
+    let table = dolly.read(lines.as_bytes()).unwrap();
+    let kept = table
+        .columns
+        .iter()
+        .position(|c| c == "instruction")
+        .unwrap();
+    let kept: Vec<_> = table.rows.iter().map(|r| r[kept].as_str()).collect();
+    assert_eq!(kept, ["i0", "i2", "i4"]);
+    assert_eq!(dolly.template.prompt("X"), "Instruction:\nX\n\nResponse:\n");
+    assert!(matches!(
+        dolly.source,
+        PresetSource::Hub {
+            dataset: "databricks/databricks-dolly-15k",
+            ..
+        }
+    ));
+
+    // The first line is a row although its cells could be names; quotes are text.
+    let text = "0\tsource\ttarget\n1\tsay \"hi\tdis \"salut\n2\ta\tb\n";
+    let table = mtnt.read(text.as_bytes()).unwrap();
+    assert_eq!(table.columns, ["id", "source", "target"]);
+    assert_eq!(
+        rows_of(&table),
+        [
+            ["0", "source", "target"],
+            ["1", "say \"hi", "dis \"salut"],
+            ["2", "a", "b"]
+        ]
+    );
+    let ragged = mtnt.read(b"0\ta\tb\n1\ta\n").unwrap();
+    assert_eq!((ragged.rows.len(), ragged.problems.len()), (1, 1));
+    assert!(read_headerless(b"", &["a"]).is_err());
+
+    let other = flashcards
+        .read(br#"[{"question": "q", "answer": "a"}]"#)
+        .unwrap_err();
+    assert_eq!(
+        other,
+        DatasetError::MissingColumn {
+            column: "input".to_owned()
+        }
+    );
+}
+
+fn rows_of(table: &Table) -> Vec<[&str; 3]> {
+    rows(table)
 }

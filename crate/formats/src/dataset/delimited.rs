@@ -2,8 +2,9 @@
 
 use csv::{ReaderBuilder, StringRecord, Terminator};
 
+use super::rows::TOO_LONG;
 use super::source::{LineCounter, Source};
-use super::{Format, LineProblem, Table, detect, header};
+use super::{Format, LineProblem, MAX_ROW, Table, detect, header};
 
 /// Records looked at to tell a header and the number of columns.
 const SAMPLE: usize = 50;
@@ -56,6 +57,32 @@ pub(super) fn read(source: &Source, format: Format) -> Table {
         }
         _ => header::columns(&sampled, width),
     };
+    rows(source, dialect, format, columns, has_header)
+}
+
+/// Reads a file whose columns are known.
+pub(super) fn read_rows(
+    source: &Source,
+    format: Format,
+    columns: Vec<String>,
+    has_header: bool,
+) -> Table {
+    rows(
+        source,
+        Dialect::of(source, format),
+        format,
+        columns,
+        has_header,
+    )
+}
+
+fn rows(
+    source: &Source,
+    dialect: Dialect,
+    format: Format,
+    columns: Vec<String>,
+    has_header: bool,
+) -> Table {
     let mut table = Table {
         format,
         columns,
@@ -70,7 +97,11 @@ pub(super) fn read(source: &Source, format: Format) -> Table {
     let mut budget = source.text.len().saturating_mul(8).saturating_add(1 << 20);
     while let Some(record) = records.next() {
         if record.closed && record.cells.len() == table.columns.len() {
-            if record.cells.iter().any(|cell| !cell.is_empty()) {
+            if record.cells.iter().map(String::len).sum::<usize>() > MAX_ROW {
+                table
+                    .problems
+                    .push(problem(record.line, TOO_LONG.to_owned()));
+            } else if record.cells.iter().any(|cell| !cell.is_empty()) {
                 table.rows.push(record.cells);
             } else {
                 table

@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use super::rows::RowsBuilder;
+use super::rows::{RowsBuilder, TOO_LONG};
 use super::source::{LineCounter, Source};
-use super::{Format, Table};
+use super::{Format, MAX_ROW, Table};
 use crate::json::Pairs;
 
 /// Members that hold the rows of a document, as the hub's row service and common exports name them.
@@ -147,6 +147,11 @@ fn next_element(rest: &str) -> Option<usize> {
 
 /// One JSON value as a row: an object by its keys, a list by position, a string as text.
 fn element(rows: &mut RowsBuilder, line: u32, raw: &str) {
+    // Before anything is copied.
+    if raw.len() > MAX_ROW {
+        rows.problem(line, TOO_LONG);
+        return;
+    }
     let cells = match raw.as_bytes().first() {
         Some(b'{') => object(raw),
         Some(b'[') => serde_json::from_str::<Vec<Box<RawValue>>>(raw)

@@ -5,19 +5,26 @@
 
 mod delimited;
 mod detect;
+mod encoding;
 mod error;
 mod guess;
 mod header;
 mod identity;
 mod json;
 mod plain;
+mod preset;
 mod rows;
 mod source;
 
 pub use error::DatasetError;
 pub use guess::{ColumnGuess, guess_columns};
+pub use preset::{Preset, PresetSource, presets};
 
 use source::Source;
+
+/// Most bytes of one row: far beyond any context, and a bound for hostile lines. Longer rows are left
+/// out with a problem.
+pub const MAX_ROW: usize = 1 << 20;
 
 /// Format of a data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,19 +76,46 @@ pub struct Table {
     pub problems: Vec<LineProblem>,
 }
 
-/// Reads a data file. `file_name` helps to tell the formats apart; pasted text has none.
+impl Table {
+    /// The first rows only.
+    #[must_use]
+    pub fn first(mut self, rows: usize) -> Self {
+        self.rows.truncate(rows);
+        self
+    }
+}
+
+/// Reads a data file. UTF-8 with or without byte-order mark, or UTF-16 with one. `file_name` helps to tell the formats apart; pasted text has none.
 ///
 /// # Errors
 /// [`DatasetError`] if the file as a whole is no readable text, or holds no row at all.
 pub fn read_table(bytes: &[u8], file_name: Option<&str>) -> Result<Table, DatasetError> {
-    let source = Source::decode(bytes)?;
+    let bytes = encoding::to_utf8(bytes)?;
+    let source = Source::decode(&bytes)?;
     let format = detect::detect(&source, file_name);
-    let mut table = match format {
+    let table = match format {
         Format::Json => json::read_document(&source),
         Format::Jsonl => json::read_lines(&source),
         Format::Csv | Format::Tsv => delimited::read(&source, format),
         Format::Text => plain::read(&source),
     };
+    checked(table)
+}
+
+/// Reads a tab-separated file whose first line is a row like the others.
+///
+/// # Errors
+/// As [`read_table`]; lines with another number of cells are problems.
+pub fn read_headerless(bytes: &[u8], columns: &[&str]) -> Result<Table, DatasetError> {
+    let bytes = encoding::to_utf8(bytes)?;
+    let source = Source::decode(&bytes)?;
+    let columns = columns.iter().map(|&name| name.to_owned()).collect();
+    checked(delimited::read_rows(&source, Format::Tsv, columns, false))
+}
+
+/// A table that holds something, its problems in file order.
+fn checked(mut table: Table) -> Result<Table, DatasetError> {
+    let format = table.format;
     if table.rows.is_empty() {
         let first = table.problems.into_iter().next();
         return Err(DatasetError::NoRows {

@@ -1,26 +1,40 @@
+use super::rows::TOO_LONG;
 use super::source::Source;
-use super::{Format, Table};
+use super::{Format, LineProblem, MAX_ROW, Table};
 
 /// A row per paragraph if blank lines separate any, else a row per line.
 pub(super) fn read(source: &Source) -> Table {
-    let mut paragraphs: Vec<Vec<&str>> = vec![Vec::new()];
-    for line in source.text.lines() {
+    let mut paragraphs: Vec<Vec<(u32, &str)>> = vec![Vec::new()];
+    for (number, line) in (1..).zip(source.text.lines()) {
         match paragraphs.last_mut() {
-            Some(last) if !line.trim().is_empty() => last.push(line.trim_end()),
+            Some(last) if !line.trim().is_empty() => last.push((number, line.trim_end())),
             Some(last) if !last.is_empty() => paragraphs.push(Vec::new()),
             _ => {}
         }
     }
     paragraphs.retain(|lines| !lines.is_empty());
-    let texts: Vec<String> = if paragraphs.len() > 1 {
-        paragraphs.iter().map(|lines| lines.join("\n")).collect()
+    let texts: Vec<Vec<(u32, &str)>> = if paragraphs.len() > 1 {
+        paragraphs
     } else {
-        paragraphs.concat().into_iter().map(str::to_owned).collect()
+        paragraphs.concat().into_iter().map(|l| vec![l]).collect()
     };
-    Table {
+    let mut table = Table {
         format: Format::Text,
         columns: vec!["text".to_owned()],
-        rows: texts.into_iter().map(|text| vec![text]).collect(),
+        rows: Vec::new(),
         problems: Vec::new(),
+    };
+    for lines in texts {
+        let bytes: usize = lines.iter().map(|(_, text)| text.len() + 1).sum();
+        if bytes > MAX_ROW + 1 {
+            table.problems.push(LineProblem {
+                line: lines[0].0,
+                message: TOO_LONG.to_owned(),
+            });
+        } else {
+            let texts: Vec<&str> = lines.into_iter().map(|(_, text)| text).collect();
+            table.rows.push(vec![texts.join("\n")]);
+        }
     }
+    table
 }

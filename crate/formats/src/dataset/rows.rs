@@ -5,6 +5,9 @@ use super::{Format, LineProblem, Table};
 /// More columns than this are no training data, and would make the table quadratic.
 const MAX_COLUMNS: usize = 256;
 
+/// The problem of a row beyond [`super::MAX_ROW`].
+pub(super) const TOO_LONG: &str = "the row is longer than a megabyte";
+
 /// Collects rows whose columns become known as they are read.
 #[derive(Default)]
 pub(super) struct RowsBuilder {

@@ -1,4 +1,5 @@
 use super::DatasetError;
+use super::encoding::looks_like_utf16;
 
 /// The text of a data file, without byte-order mark.
 #[derive(Clone, Copy)]
@@ -65,15 +66,13 @@ impl<'a> LineCounter<'a> {
 
 /// Recognises files that people drop by mistake.
 fn binary_kind(bytes: &[u8]) -> Option<&'static str> {
-    const SIGNATURES: [(&[u8], &str); 8] = [
+    const SIGNATURES: [(&[u8], &str); 6] = [
         (b"PK\x03\x04", "a spreadsheet or zip archive"),
         (b"\xD0\xCF\x11\xE0", "an old spreadsheet or document"),
         (b"PAR1", "a Parquet file"),
         (b"\x1F\x8B", "a gzip archive"),
         (b"%PDF-", "a PDF"),
         (b"SQLite format 3\0", "a database"),
-        (b"\xFF\xFE", "UTF-16 text"),
-        (b"\xFE\xFF", "UTF-16 text"),
     ];
     let known = SIGNATURES
         .iter()
@@ -81,5 +80,6 @@ fn binary_kind(bytes: &[u8]) -> Option<&'static str> {
     let start = &bytes[..bytes.len().min(4096)];
     known
         .map(|(_, kind)| *kind)
+        .or_else(|| looks_like_utf16(start).then_some("UTF-16 text without a byte-order mark"))
         .or_else(|| start.contains(&0).then_some("a binary file"))
 }
