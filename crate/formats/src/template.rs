@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::config::Family;
+
 /// The instruction form: `before_prompt`, prompt, `before_response`, response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstructionTemplate {
@@ -58,6 +60,17 @@ pub enum SystemRole {
     BeforeFirstUser,
 }
 
+impl SystemRole {
+    /// The rule of a family's instruction-tuned models. T5Gemma takes Gemma 2's; VaultGemma has none
+    /// and refuses too.
+    pub fn of(family: Family) -> Self {
+        match family {
+            Family::Gemma3 => Self::BeforeFirstUser,
+            Family::Gemma | Family::Gemma2 | Family::VaultGemma | Family::T5Gemma => Self::Refused,
+        }
+    }
+}
+
 /// Why a conversation cannot be rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TemplateError {
@@ -79,7 +92,9 @@ pub enum TemplateError {
 
 /// Renders a conversation in Gemma's chat form, ready for the model's answer:
 /// `<bos>`, then `<start_of_turn>{role}\n{content}<end_of_turn>\n` per turn with trimmed content,
-/// then `<start_of_turn>model\n` if the last turn is the user's.
+/// then `<start_of_turn>model\n` if the last turn is the user's. A system text stands as written before
+/// the first user turn's, with a blank line between, as Gemma 3's published template has it. Encode the
+/// result with `Tokenizer::encode_with_bos`, which does not add a second BOS.
 ///
 /// # Errors
 /// [`TemplateError`].
@@ -89,7 +104,7 @@ pub fn gemma_chat(turns: &[Turn], system: SystemRole) -> Result<String, Template
             if system == SystemRole::Refused {
                 return Err(TemplateError::SystemRefused);
             }
-            (Some(first.content.trim()), rest, 1)
+            (Some(first.content.as_str()), rest, 1)
         }
         _ => (None, turns, 0),
     };

@@ -240,7 +240,7 @@ fn chats_are_rendered_in_gemmas_form() {
     ];
     assert_eq!(
         gemma_chat(&turns, SystemRole::BeforeFirstUser).unwrap(),
-        "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nHo<end_of_turn>\n\
+        "<bos><start_of_turn>user\nBe brief. \n\nHi<end_of_turn>\n<start_of_turn>model\nHo<end_of_turn>\n\
          <start_of_turn>user\nHm<end_of_turn>\n<start_of_turn>model\n"
     );
     let complete = gemma_chat(&turns[1..3], SystemRole::Refused).unwrap();
@@ -260,6 +260,16 @@ fn chats_are_rendered_in_gemmas_form() {
         gemma_chat(&turns[..1], SystemRole::BeforeFirstUser),
         Err(TemplateError::Empty)
     );
+    use vaultlab_formats::config::Family;
+    for family in [
+        Family::Gemma,
+        Family::Gemma2,
+        Family::T5Gemma,
+        Family::VaultGemma,
+    ] {
+        assert_eq!(SystemRole::of(family), SystemRole::Refused);
+    }
+    assert_eq!(SystemRole::of(Family::Gemma3), SystemRole::BeforeFirstUser);
     let model_first = gemma_chat(&turns[2..], SystemRole::Refused);
     assert_eq!(model_first, Err(TemplateError::OutOfOrder { turn: 1 }));
     let twice = [turn(System, "s"), turn(User, "a"), turn(User, "b")];

@@ -320,6 +320,10 @@ fn the_older_architectures_are_read_too() {
         .find(|m| m.name.ends_with("post_attention_layernorm.weight"));
     assert_eq!(norm.unwrap().tensor.name, "blk.0.ffn_norm.weight");
 
+    let tuned = gemma("gemma").u32("tokenizer.ggml.eot_token_id", 95);
+    let tuned = tuned.parse().unwrap().model_config().unwrap();
+    assert_eq!(tuned.eos, [1, 95], "turns end generation too");
+
     let two = gemma("gemma2").parse().unwrap();
     let config = two.model_config().unwrap();
     assert_eq!(

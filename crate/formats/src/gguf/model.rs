@@ -130,12 +130,15 @@ impl Gguf {
         if let Some(scaling) = self.rope_scaling(architecture)? {
             set("rope_scaling", scaling);
         }
-        for (name, from) in [
-            ("bos_token_id", "tokenizer.ggml.bos_token_id"),
-            ("eos_token_id", "tokenizer.ggml.eos_token_id"),
-        ] {
-            set(name, json!(self.need_number(from)?));
-        }
+        set(
+            "bos_token_id",
+            json!(self.need_number("tokenizer.ggml.bos_token_id")?),
+        );
+        // Instruction-tuned models also end their turns.
+        let eos = self.need_number("tokenizer.ggml.eos_token_id")?;
+        let turn = self.number("tokenizer.ggml.eot_token_id")?;
+        let ends: Vec<u64> = [Some(eos), turn].into_iter().flatten().collect();
+        set("eos_token_id", json!(ends));
         if let Some(pad) = self.number("tokenizer.ggml.padding_token_id")? {
             set("pad_token_id", json!(pad));
         }
