@@ -44,6 +44,10 @@ impl From<Device> for DeviceChoice {
 pub enum Weights {
     /// 32-bit floats.
     F32,
+    /// 16-bit floats.
+    F16,
+    /// Signed bytes with a scale per 64 weights.
+    Int8,
     /// 4-bit NormalFloat with double quantisation.
     Nf4,
 }
@@ -52,6 +56,8 @@ impl From<Weights> for WeightFormat {
     fn from(weights: Weights) -> Self {
         match weights {
             Weights::F32 => Self::F32,
+            Weights::F16 => Self::F16,
+            Weights::Int8 => Self::Int8,
             Weights::Nf4 => Self::Nf4,
         }
     }

@@ -10,12 +10,14 @@ mod reference;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{assert_close, devices};
+use half::f16;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use vaultlab_engine::model::Matrix;
 use vaultlab_engine::ops::{self, AttentionShape};
 use vaultlab_engine::train::read;
-use vaultlab_formats::nf4::Nf4Tensor;
+use vaultlab_formats::int8::Int8Tensor;
+use vaultlab_formats::nf4::{Nf4Plain, Nf4Tensor};
 
 const TOLERANCE: f64 = 2e-5;
 
@@ -177,16 +179,57 @@ fn linear() {
     }
 }
 
+/// A matrix in each packing, with the values it decodes to.
+fn packed_matrices(
+    weights: &[f32],
+    n: usize,
+    k: usize,
+    device: &Device,
+) -> Vec<(&'static str, Matrix, Vec<f32>)> {
+    let nf4 = Nf4Tensor::quantize(&[n, k], weights).expect("quantises");
+    let plain = Nf4Plain {
+        shape: vec![n, k],
+        packed: nf4.packed.clone(),
+        absmax: nf4.block_scales(),
+    };
+    let int8 = Int8Tensor::quantize(&[n, k], weights).expect("quantises");
+    let halves: Vec<f16> = weights.iter().map(|&w| f16::from_f32(w)).collect();
+    vec![
+        (
+            "nf4",
+            Matrix::from_nf4(&nf4, n, k, device),
+            nf4.dequantize(),
+        ),
+        (
+            "plain nf4",
+            Matrix::from_nf4_plain(&plain, n, k, device),
+            plain.dequantize(),
+        ),
+        (
+            "int8",
+            Matrix::from_int8(&int8, n, k, device),
+            int8.dequantize(),
+        ),
+        (
+            "f16",
+            Matrix::from_f16(&halves, n, k, device),
+            halves.iter().map(|half| half.to_f32()).collect(),
+        ),
+    ]
+}
+
+/// Every packing multiplies, forward and backward, as its own decoded values do.
 #[test]
-fn linear_nf4_multiplies_by_the_decoded_values() {
+fn packed_matrices_multiply_by_the_decoded_values() {
     // 300 x 132 has a partial last block of 64 and two blocks of 256 maxima; 7 x 10 is one partial block.
     for (m, n, k) in [(1, 7, 10), (5, 7, 10), (3, 300, 132), (6, 300, 132)] {
         let weights = random(n * k, 9);
-        let packed = Nf4Tensor::quantize(&[n, k], &weights).expect("quantises");
-        let decoded = packed.dequantize();
-        for open in devices() {
-            let what = format!("nf4 {m}x{n}x{k} on {}", open.report.name);
-            let matrix = Matrix::from_nf4(&packed, n, k, &open.device);
+        for (open, (name, matrix, decoded)) in devices().into_iter().flat_map(|open| {
+            packed_matrices(&weights, n, k, &open.device)
+                .into_iter()
+                .map(move |packed| (open, packed))
+        }) {
+            let what = format!("{name} {m}x{n}x{k} on {}", open.report.name);
             let input = random(m * k, 10);
             let x = tensor(&input, &open.device)
                 .reshape([m, k])

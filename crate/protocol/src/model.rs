@@ -7,6 +7,10 @@ use ts_rs::TS;
 pub enum WeightFormat {
     /// 32-bit floats.
     F32,
+    /// 16-bit floats; exact for checkpoints in f16, rounded (to 2^-11 relative) for others.
+    F16,
+    /// Signed bytes with a 32-bit scale per 64 weights; the error is at most 0.4 % of a block's largest weight.
+    Int8,
     /// 4-bit NormalFloat with double quantisation, blocks of 64 and 256 (QLoRA).
     Nf4,
 }

@@ -13,49 +13,92 @@ pub(crate) struct MatmulLayout {
     pub b_transposed: bool,
 }
 
-/// A matrix packed as 4-bit NormalFloat with double quantisation.
-pub(crate) struct Nf4Parts {
-    /// Eight weights a word, row-major, the first in the high nibble of the lowest byte; i32.
-    pub packed: CubeTensor,
-    /// Four absolute-maximum codes a word, one per 64 weights; i32.
-    pub absmax_codes: CubeTensor,
-    /// 256 levels, the offset, then one maximum per 256 codes.
-    pub nested: CubeTensor,
+/// How a frozen matrix is packed, row-major.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// 16-bit floats, two a word.
+    F16,
+    /// Signed bytes, four a word, with an f32 scale per 64 weights.
+    Int8,
+    /// 4-bit NormalFloat, eight a word, with an f32 absolute maximum per 64 weights.
+    Nf4,
+    /// 4-bit NormalFloat whose absolute maxima are quantised too.
+    Nf4Double,
+}
+
+impl Packing {
+    fn weights_a_word(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::Int8 => 4,
+            Self::Nf4 | Self::Nf4Double => 8,
+        }
+    }
+}
+
+/// A packed matrix on the device; the parts that its packing has no use for are empty and not bound.
+#[derive(Clone, Debug)]
+pub(crate) struct PackedParts {
+    pub packing: Packing,
+    /// The weights; i32.
+    pub words: CubeTensor,
+    /// Four codes of absolute maxima a word, one per 64 weights; i32.
+    pub codes: CubeTensor,
+    /// Scales or maxima; of a doubly quantised matrix 256 levels, the offset, then one maximum per 256 codes.
+    pub scales: CubeTensor,
 }
 
 /// Where the right-hand side comes from.
 pub(crate) enum WeightSource {
     F32(CubeTensor),
-    Nf4(Nf4Parts),
+    Packed(PackedParts),
 }
 
+/// The part of a kernel that reads the right-hand side: `None` for f32.
 #[derive(Clone, Copy)]
-enum Loader {
-    F32,
-    Nf4,
-}
+struct Loader(Option<Packing>);
 
 impl Loader {
+    const ALL: [Self; 5] = [
+        Self(None),
+        Self(Some(Packing::F16)),
+        Self(Some(Packing::Int8)),
+        Self(Some(Packing::Nf4)),
+        Self(Some(Packing::Nf4Double)),
+    ];
+
     fn text(self) -> &'static str {
-        match self {
-            Self::F32 => include_str!("../../../../shaders/weights_f32.wgsl"),
-            Self::Nf4 => include_str!("../../../../shaders/weights_nf4.wgsl"),
+        match self.0 {
+            None => include_str!("../../../../shaders/weights_f32.wgsl"),
+            Some(Packing::F16) => include_str!("../../../../shaders/weights_f16.wgsl"),
+            Some(Packing::Int8) => include_str!("../../../../shaders/weights_int8.wgsl"),
+            Some(Packing::Nf4) => include_str!("../../../../shaders/weights_nf4_plain.wgsl"),
+            Some(Packing::Nf4Double) => include_str!("../../../../shaders/weights_nf4.wgsl"),
         }
     }
 
     fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Nf4 => "nf4",
+        match self.0 {
+            None => "f32",
+            Some(Packing::F16) => "f16",
+            Some(Packing::Int8) => "int8",
+            Some(Packing::Nf4) => "nf4_plain",
+            Some(Packing::Nf4Double) => "nf4",
         }
     }
 
     /// Binding after the loader's own.
     fn next_binding(self) -> u32 {
-        match self {
-            Self::F32 => 2,
-            Self::Nf4 => 4,
+        match self.0 {
+            None | Some(Packing::F16) => 2,
+            Some(Packing::Int8 | Packing::Nf4) => 3,
+            Some(Packing::Nf4Double) => 4,
         }
+    }
+
+    /// Place among [`Self::ALL`].
+    fn index(self) -> usize {
+        self.0.map_or(0, |packing| packing as usize + 1)
     }
 }
 
@@ -63,25 +106,31 @@ impl WeightSource {
     fn into_contiguous(self) -> Self {
         match self {
             Self::F32(weights) => Self::F32(contiguous(weights)),
-            Self::Nf4(parts) => Self::Nf4(Nf4Parts {
-                packed: contiguous(parts.packed),
-                absmax_codes: contiguous(parts.absmax_codes),
-                nested: contiguous(parts.nested),
+            Self::Packed(parts) => Self::Packed(PackedParts {
+                packing: parts.packing,
+                words: contiguous(parts.words),
+                codes: contiguous(parts.codes),
+                scales: contiguous(parts.scales),
             }),
         }
     }
 
     fn loader(&self) -> Loader {
         match self {
-            Self::F32(_) => Loader::F32,
-            Self::Nf4(_) => Loader::Nf4,
+            Self::F32(_) => Loader(None),
+            Self::Packed(parts) => Loader(Some(parts.packing)),
         }
     }
 
+    /// What the loader binds, in order.
     fn tensors(&self) -> Vec<&CubeTensor> {
         match self {
             Self::F32(weights) => vec![weights],
-            Self::Nf4(parts) => vec![&parts.packed, &parts.absmax_codes, &parts.nested],
+            Self::Packed(parts) => match parts.packing {
+                Packing::F16 => vec![&parts.words],
+                Packing::Int8 | Packing::Nf4 => vec![&parts.words, &parts.scales],
+                Packing::Nf4Double => vec![&parts.words, &parts.codes, &parts.scales],
+            },
         }
     }
 }
@@ -154,7 +203,7 @@ const SIDES: [u32; 2] = [8, 16];
 
 static MATMULS: LazyLock<Vec<Kernel>> = LazyLock::new(|| {
     let mut kernels = Vec::new();
-    for loader in [Loader::F32, Loader::Nf4] {
+    for loader in Loader::ALL {
         for a_transposed in [false, true] {
             for b_transposed in [false, true] {
                 let layout = MatmulLayout {
@@ -168,8 +217,7 @@ static MATMULS: LazyLock<Vec<Kernel>> = LazyLock::new(|| {
     kernels
 });
 
-static MATVECS: LazyLock<[Kernel; 2]> =
-    LazyLock::new(|| [Loader::F32, Loader::Nf4].map(matvec_kernel));
+static MATVECS: LazyLock<Vec<Kernel>> = LazyLock::new(|| Loader::ALL.map(matvec_kernel).to_vec());
 
 pub(super) fn variants() -> Vec<Kernel> {
     MATMULS.iter().chain(MATVECS.iter()).cloned().collect()
@@ -194,10 +242,10 @@ pub(crate) fn matmul(
             assert_eq!(elements(weights), k * n, "matmul's right operand");
             0
         }
-        WeightSource::Nf4(parts) => {
+        WeightSource::Packed(parts) => {
             assert!(
-                elements(&parts.packed) * 8 >= k * n,
-                "matmul's quantised operand"
+                elements(&parts.words) * parts.packing.weights_a_word() >= k * n,
+                "matmul's packed operand"
             );
             0
         }
@@ -210,7 +258,7 @@ pub(crate) fn matmul(
         m.div_ceil(tile) as u32,
         batch as u32,
     ];
-    let variant = (b.loader() as usize * 2 + usize::from(layout.a_transposed)) * 2
+    let variant = (b.loader().index() * 2 + usize::from(layout.a_transposed)) * 2
         + usize::from(layout.b_transposed);
     let kernel = &MATMULS[variant * SIDES.len() + usize::from(side == SIDES[1])];
     let params = [m, n, k, m * k, b_stride].map(|value| value as u32);
@@ -232,7 +280,7 @@ pub(crate) fn matvec(x: CubeTensor, w: WeightSource, [m, n, k]: [usize; 3]) -> C
     tensors.extend(w.tensors());
     tensors.push(&out);
     dispatch(
-        &MATVECS[w.loader() as usize],
+        &MATVECS[w.loader().index()],
         grid(n.div_ceil(8)),
         &tensors,
         &params,

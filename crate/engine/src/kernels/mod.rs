@@ -14,7 +14,8 @@ pub use attention::AttentionShape;
 pub(crate) use attention::{attention, attention_backward};
 pub(crate) use elementwise::{dropout, gather_rows, gelu_gate, gelu_gate_backward, rope};
 pub(crate) use loss::cross_entropy_in_place;
-pub(crate) use matmul::{MatmulLayout, Nf4Parts, WeightSource, matmul, matvec};
+pub use matmul::Packing;
+pub(crate) use matmul::{MatmulLayout, PackedParts, WeightSource, matmul, matvec};
 pub(crate) use norm::{rms_norm, rms_norm_backward};
 pub(crate) use per_example::{clip_accumulate, clip_to_grid, grid_noise, squared_norms};
 

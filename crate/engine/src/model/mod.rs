@@ -9,5 +9,5 @@ mod rope;
 pub use block::{Block, BlockContext, BlockNorms, BlockShape};
 pub use cache::{KvCache, LayerCache};
 pub use decoder::Decoder;
-pub use matrix::{Matrix, Nf4Matrix};
+pub use matrix::{Matrix, PackedMatrix};
 pub use rope::RopeTables;

@@ -11,7 +11,7 @@ use burn::backend::{
 };
 use burn_wgpu::CubeTensor;
 
-use crate::kernels::{self, AttentionShape, MatmulLayout, Nf4Parts, WeightSource};
+use crate::kernels::{self, AttentionShape, MatmulLayout, PackedParts, Packing, WeightSource};
 
 /// Operations that burn's autodiff may record. Weights (`w`, tables) are frozen: they get no gradient.
 #[backend_extension(Cube, Autodiff)]
@@ -36,12 +36,13 @@ pub trait DifferentiableOps: Backend {
     fn op_gelu_gate(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
     /// x `[rows, k]`, w `[n, k]`, result `[rows, n]`.
     fn op_linear(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// As `op_linear` with w `[n, k]` packed as NF4.
-    fn op_linear_nf4(
+    /// As `op_linear` with w `[n, k]` packed; see [`super::linear_packed`].
+    fn op_linear_packed(
         x: FloatTensor<Self>,
-        packed: IntTensor<Self>,
-        absmax_codes: IntTensor<Self>,
-        nested: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        codes: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        packing: Packing,
         n: usize,
     ) -> FloatTensor<Self>;
     /// See [`super::lora`].
@@ -184,22 +185,21 @@ impl DifferentiableOps for CubeBackend {
         linear(x, WeightSource::F32(w), n)
     }
 
-    fn op_linear_nf4(
+    fn op_linear_packed(
         x: CubeTensor,
-        packed: CubeTensor,
-        absmax_codes: CubeTensor,
-        nested: CubeTensor,
+        words: CubeTensor,
+        codes: CubeTensor,
+        scales: CubeTensor,
+        packing: Packing,
         n: usize,
     ) -> CubeTensor {
-        linear(
-            x,
-            WeightSource::Nf4(Nf4Parts {
-                packed,
-                absmax_codes,
-                nested,
-            }),
-            n,
-        )
+        let parts = PackedParts {
+            packing,
+            words,
+            codes,
+            scales,
+        };
+        linear(x, WeightSource::Packed(parts), n)
     }
 
     fn op_lora(x: CubeTensor, a: CubeTensor, b: CubeTensor, scale: f32) -> CubeTensor {

@@ -14,7 +14,7 @@ use burn::backend::{
 use burn_wgpu::CubeTensor;
 
 use super::gpu::{DifferentiableOps, LINEAR, OUTER, PLAIN, last_dim, linear_backward, lora_sizes};
-use crate::kernels::{self, AttentionShape, Nf4Parts, WeightSource};
+use crate::kernels::{self, AttentionShape, PackedParts, Packing, WeightSource};
 
 /// Declares the backward step of an operation: its saved state, and what it registers for each parent.
 macro_rules! backward_step {
@@ -173,35 +173,37 @@ impl<C: CheckpointStrategy> DifferentiableOps for Autodiff<CubeBackend, C> {
         }
     }
 
-    fn op_linear_nf4(
+    fn op_linear_packed(
         x: FloatTensor<Grad<C>>,
-        packed: IntTensor<Grad<C>>,
-        absmax_codes: IntTensor<Grad<C>>,
-        nested: FloatTensor<Grad<C>>,
+        words: IntTensor<Grad<C>>,
+        codes: IntTensor<Grad<C>>,
+        scales: FloatTensor<Grad<C>>,
+        packing: Packing,
         n: usize,
     ) -> FloatTensor<Grad<C>> {
         backward_step!(
             Step,
             1,
-            ([CubeTensor; 3], usize),
-            |([packed, absmax_codes, nested], k), g, parents, grads| {
+            (PackedParts, usize),
+            |(parts, k), g, parents, grads| {
                 if let [Some(parent)] = parents {
-                    let w = WeightSource::Nf4(Nf4Parts {
-                        packed,
-                        absmax_codes,
-                        nested,
-                    });
+                    let w = WeightSource::Packed(parts);
                     grads.register::<CubeBackend>(parent.id, linear_backward(g, w, k));
                 }
             }
         );
         let prep = Step.prepare::<C>([x.node()]).compute_bound().stateful();
-        let (x, nested) = (x.into_primitive(), nested.into_primitive());
+        let (x, scales) = (x.into_primitive(), scales.into_primitive());
         let k = last_dim(&x);
-        let saved = [packed.clone(), absmax_codes.clone(), nested.clone()];
-        let y = CubeBackend::op_linear_nf4(x, packed, absmax_codes, nested, n);
+        let parts = PackedParts {
+            packing,
+            words: words.clone(),
+            codes: codes.clone(),
+            scales: scales.clone(),
+        };
+        let y = CubeBackend::op_linear_packed(x, words, codes, scales, packing, n);
         match prep {
-            OpsKind::Tracked(prep) => prep.finish((saved, k), y),
+            OpsKind::Tracked(prep) => prep.finish((parts, k), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }

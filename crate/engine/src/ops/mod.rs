@@ -10,7 +10,7 @@ mod portable;
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-pub use crate::kernels::AttentionShape;
+pub use crate::kernels::{AttentionShape, Packing};
 use gpu::{DifferentiableOps, PlainOps};
 
 /// True for the wgpu device, inside autodiff or not.
@@ -82,21 +82,24 @@ pub fn linear(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// `x · wᵀ` with a frozen matrix in NF4, decoded inside the kernel; GPU only (the CPU device holds decoded values).
+/// `x · wᵀ` with a packed frozen matrix, decoded inside the kernel; GPU only (the CPU device holds decoded values).
 ///
-/// packed: eight weights a word; absmax_codes: four codes a word; nested: 256 levels, the offset, the maxima.
-pub fn linear_nf4(
+/// words: the weights, row-major; codes: absolute maxima, four codes a word; scales: see [`Packing`]. Parts that the
+/// packing has no use for may be any tensor.
+pub fn linear_packed(
     x: Tensor<2>,
-    packed: Tensor<1, Int>,
-    absmax_codes: Tensor<1, Int>,
-    nested: Tensor<1>,
+    words: Tensor<1, Int>,
+    codes: Tensor<1, Int>,
+    scales: Tensor<1>,
+    packing: Packing,
     n: usize,
 ) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::op_linear_nf4(
+    Tensor::from_dispatch(Dispatch::op_linear_packed(
         x.into_dispatch(),
-        packed.into_dispatch(),
-        absmax_codes.into_dispatch(),
-        nested.into_dispatch(),
+        words.into_dispatch(),
+        codes.into_dispatch(),
+        scales.into_dispatch(),
+        packing,
         n,
     ))
 }

@@ -1,8 +1,10 @@
 use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use half::f16;
 use vaultlab_formats::checkpoint::{FloatChunks, Header, ShardIndex, TensorEntry};
 use vaultlab_formats::config::{ModelConfig, PROJECTIONS};
+use vaultlab_formats::int8::{Int8Error, Int8Quantizer};
 use vaultlab_formats::nf4::Nf4Quantizer;
 use vaultlab_protocol::WeightFormat;
 
@@ -20,8 +22,8 @@ pub type LoadProgress<'a> = dyn FnMut(u64, u64) -> Result<(), EngineError> + 'a;
 
 /// Loads a decoder-only model from safetensors, one file or sharded, in f32, f16 or bf16.
 ///
-/// With [`WeightFormat::Nf4`] the projections are quantised as they pass; embeddings and norms stay in f32, as
-/// bitsandbytes leaves them.
+/// The projections are converted to `format` as they pass; embeddings and norms stay in f32, as bitsandbytes leaves
+/// them.
 ///
 /// # Errors
 /// For missing, truncated or foreign files, and tensors that are missing or of another shape than the
@@ -224,6 +226,28 @@ impl Reader<'_, '_> {
             WeightFormat::F32 => {
                 let (values, _) = self.values(name).await?;
                 Ok(Matrix::from_f32(values, outputs, inputs, self.device))
+            }
+            WeightFormat::F16 => {
+                let mut values = Vec::with_capacity(outputs * inputs);
+                self.stream(name, |piece| {
+                    values.extend(piece.iter().map(|&value| f16::from_f32(value)));
+                    Ok(())
+                })
+                .await?;
+                if let Some(beyond) = values.iter().position(|value| !value.is_finite()) {
+                    return Err(EngineError::Model(format!(
+                        "{name}: value {beyond} does not fit in 16 bits; choose another weight format"
+                    )));
+                }
+                Ok(Matrix::from_f16(&values, outputs, inputs, self.device))
+            }
+            WeightFormat::Int8 => {
+                let bad = |e: Int8Error| EngineError::Model(format!("{name}: {e}"));
+                let mut quantizer = Int8Quantizer::new(&[outputs, inputs]).map_err(bad)?;
+                self.stream(name, |piece| quantizer.push(piece).map_err(bad))
+                    .await?;
+                let matrix = quantizer.finish().map_err(bad)?;
+                Ok(Matrix::from_int8(&matrix, outputs, inputs, self.device))
             }
             WeightFormat::Nf4 => {
                 let bad =
