@@ -742,4 +742,4 @@ export type TracePoint = {
 export type TrainEnd = "finished" | "budgetSpent" | "stopped" | "paused";
 
 /** How frozen matrices are held on the device. */
-export type WeightFormat = "f32" | "nf4";
+export type WeightFormat = "f32" | "f16" | "int8" | "nf4";
