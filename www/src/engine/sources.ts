@@ -2,6 +2,7 @@
 
 import type { ByteSource } from 'engine-module';
 import type { ErrorReport } from '../protocol';
+import { blobSource } from './blob';
 import { EngineFailure } from './failure';
 import type { SourceFile } from './wire';
 
@@ -13,25 +14,17 @@ export interface DownloadProgress {
   etaSeconds: number | null;
 }
 
-/** Reads slices of a file or blob; the browser keeps the rest on disk. */
-export function blobSource(name: string, blob: Blob): ByteSource {
-  return {
-    name,
-    size: blob.size,
-    async read(start, end) {
-      return new Uint8Array(await blob.slice(start, end).arrayBuffer());
-    },
-  };
-}
-
-/** Opens all sources. Addresses are downloaded one after the other, with progress over each. */
+/** Opens all sources. Addresses are downloaded one after the other, with progress over each; files of the hub together. */
 export async function openSources(
   files: SourceFile[],
   signal: AbortSignal,
   onProgress: (progress: DownloadProgress) => void,
 ): Promise<ByteSource[]> {
-  const sources: ByteSource[] = [];
+  const remote = files.filter((file) => file.kind === 'hub');
+  // Only those who ask for a model of the hub need the code for it.
+  const sources = remote.length > 0 ? await (await import('../hub/open')).openHubFiles(remote, signal, onProgress) : [];
   for (const file of files) {
+    if (file.kind === 'hub') continue;
     const blob = file.kind === 'file' ? file.file : await download(file.name, file.url, signal, onProgress);
     sources.push(blobSource(file.name, blob));
   }

@@ -1,6 +1,7 @@
 // The one IndexedDB database of the page; page and worker both open it.
 
 import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
+import type { Checksum } from '../hub/checksum';
 import type { AdapterReport, DataSettings, EvaluationReport, RunSettings, WeightFormat } from '../protocol';
 
 /** The visitor's data file as it was given, and how it was last read. */
@@ -42,6 +43,31 @@ export interface StoredAdapter {
   savedAt: number;
 }
 
+/** A file of a cached model. */
+export interface StoredModelFile {
+  /** Path in the repository. */
+  path: string;
+  size: number;
+  /** What the hub says of its content; null where it says nothing. */
+  checksum: Checksum | null;
+  /** Name in the origin's private file system. */
+  stored: string;
+  /** True once all bytes are there and match the checksum. Until then the file is never read as a model's. */
+  complete: boolean;
+}
+
+/** A model kept in the browser, whole or in part. */
+export interface StoredModel {
+  repo: string;
+  /** What the visitor asked for: a branch, a tag or a commit. */
+  revision: string;
+  commit: string;
+  /** What the files hold: the repository's own bytes, or the engine's quantised form of them. */
+  form: 'original' | WeightFormat;
+  files: StoredModelFile[];
+  savedAt: number;
+}
+
 export interface Schema extends DBSchema {
   /** Key: fingerprint/session. */
   ledgers: { key: string; value: Uint8Array };
@@ -52,10 +78,12 @@ export interface Schema extends DBSchema {
   runs: { key: 'current'; value: StoredRun };
   adapters: { key: string; value: StoredAdapter };
   settings: { key: string; value: unknown };
+  /** Key: repo@commit#form. Since version 3. */
+  models: { key: string; value: StoredModel };
 }
 
 const NAME = 'vaultlab';
-const VERSION = 2;
+const VERSION = 3;
 
 let opened: Promise<IDBPDatabase<Schema>> | null = null;
 
@@ -63,7 +91,7 @@ export function database(): Promise<IDBPDatabase<Schema>> {
   opened ??= openDB<Schema>(NAME, VERSION, {
     // Only adds: what an older version of the page kept, its ledgers above all, stays as it is.
     upgrade(db) {
-      for (const store of ['ledgers', 'rowHashes', 'checkpoints', 'rows', 'runs', 'adapters', 'settings'] as const) {
+      for (const store of ['ledgers', 'rowHashes', 'checkpoints', 'rows', 'runs', 'adapters', 'settings', 'models'] as const) {
         if (!db.objectStoreNames.contains(store)) db.createObjectStore(store);
       }
     },
