@@ -18,13 +18,16 @@ const PATIENCE = 60_000;
 /** Screenshots of the stages, for people to look at. */
 const PICTURES = path.join(root, '.cache', 'page-pictures');
 
-/** Builds the page with a stand-in of this folder in the engine's place; returns the folder it is built into. */
-export function buildPageWith(standIn) {
-  const folder = path.join(root, '.cache', `page-with-${standIn}`);
+/**
+ * Builds the page with a stand-in of this folder in the engine's place; returns the folder it is built into. `settings`
+ * are variables of the build, and get a folder of their own, named by `variant`.
+ */
+export function buildPageWith(standIn, settings = {}, variant = '') {
+  const folder = path.join(root, '.cache', `page-with-${standIn}${variant}`);
   const result = spawnSync(process.execPath, ['node_modules/vite/bin/vite.js', 'build', 'www', '--logLevel', 'warn'], {
     cwd: root,
     encoding: 'utf8',
-    env: { ...process.env, VAULTLAB_PAGE_ENGINE: path.join(root, `tests/page/standin/${standIn}.mjs`), VAULTLAB_PAGE_OUT: folder },
+    env: { ...process.env, ...settings, VAULTLAB_PAGE_ENGINE: path.join(root, `tests/page/standin/${standIn}.mjs`), VAULTLAB_PAGE_OUT: folder },
   });
   if (result.status !== 0) throw new Error(`the page does not build:\n${result.stdout}${result.stderr}`);
   return folder;

@@ -1,7 +1,7 @@
 // Numbers as people read them.
 
 export function bytes(count: number): string {
-  if (count < 1000) return `${count} B`;
+  if (count < 1000) return `${Math.round(count)} B`;
   const units = ['kB', 'MB', 'GB', 'TB'];
   let value = count;
   let unit = -1;
@@ -31,7 +31,7 @@ export function plural(value: number, noun: string): string {
 
 /** Parameters: 1.3 M, 268 M, 2.6 B. */
 export function parameters(value: number): string {
-  if (value >= 1e9) return `${(value / 1e9).toFixed(1)} B`;
+  if (value >= 999.5e6) return `${(value / 1e9).toFixed(1)} B`;
   if (value >= 1e6) return `${(value / 1e6).toFixed(value < 1e7 ? 1 : 0)} M`;
   return value >= 1e3 ? `${(value / 1e3).toFixed(0)} k` : String(value);
 }

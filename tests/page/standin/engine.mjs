@@ -112,12 +112,16 @@ export class Engine {
   async readTable({ fileName }, emit, [file]) {
     const text = new TextDecoder().decode(await file.read(0, file.size));
     if (text.includes('\0')) throw new Failure('badData', 'The file is not text: it cannot be read as a table of rows.');
-    const [header, ...lines] = text.split('\n').filter((line) => line.trim() !== '');
-    const columns = splitLine(header ?? '');
+    const all = text.split('\n').filter((line) => line.trim() !== '');
+    const format = /\.(jsonl|tsv)$/.exec(fileName)?.[1] ?? 'csv';
+    // JSON lines have no header: the first one's keys are the columns.
+    const [header, ...lines] = format === 'jsonl' ? [null, ...all] : all;
+    const cellsOf = { csv: splitLine, tsv: (line) => line.split('\t'), jsonl: (line) => Object.values(JSON.parse(line)) }[format];
+    const columns = format === 'jsonl' ? Object.keys(JSON.parse(all[0])) : cellsOf(header ?? '');
     const sample = [];
     const problems = [];
     lines.forEach((line, index) => {
-      const cells = splitLine(line);
+      const cells = cellsOf(line);
       if (cells.length === columns.length) sample.push(cells);
       else problems.push({ line: index + 2, message: `has ${cells.length} cells where the header has ${columns.length}` });
     });
@@ -125,7 +129,7 @@ export class Engine {
     this.#table = { columns, rows: sample, fileName };
     emit({
       type: 'table',
-      format: 'csv',
+      format,
       columns,
       rows: sample.length,
       sample: sample.slice(0, 5),

@@ -6,6 +6,8 @@ import { watchNetwork } from '../requests/watch';
 import { Adapters } from './adapters.svelte';
 import { Compare } from './compare.svelte';
 import { Data } from './data.svelte';
+import { Hub } from './hub.svelte';
+import { Intake } from './intake.svelte';
 import { Network } from './network.svelte';
 import { Notices } from './notices.svelte';
 import { Plan } from './plan.svelte';
@@ -18,7 +20,9 @@ watchNetwork('page', network.add);
 
 export const notices = new Notices();
 export const session = new Session(notices, () => new EngineClient(spawnEngineWorker(), network.add));
+export const hub = new Hub(session);
 export const data = new Data(session);
+export const intake = new Intake(data);
 export const adapters = new Adapters(session);
 export const plan = new Plan(session, data);
 export const training = new Training(session, data, adapters);

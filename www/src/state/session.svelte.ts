@@ -15,6 +15,8 @@ export interface ModelChoice {
   name: string;
   files: SourceFile[];
   weights: WeightFormat;
+  /** config.json, where the page has read it already. */
+  config?: string;
 }
 
 export class Session {
@@ -110,7 +112,7 @@ export class Session {
     }
     this.#chosen = choice;
     if (choice.name === DEMO_NAME) await keptSettings.save('weights', choice.weights).catch(() => {});
-    this.shape = await readShape(choice.files).catch(() => null);
+    this.shape = await readShape(choice).catch(() => null);
     for (const step of this.afterModel) await step();
   }
 
@@ -137,8 +139,9 @@ export function demo(weights: WeightFormat): ModelChoice {
   return { name: DEMO_NAME, files: demoModel(), weights };
 }
 
-async function readShape(files: SourceFile[]): Promise<Shape | null> {
-  const config = files.find((file) => file.name === 'config.json');
-  if (!config) return null;
-  return parseShape(config.kind === 'file' ? await config.file.text() : await (await fetch(config.url)).text());
+async function readShape({ files, config }: ModelChoice): Promise<Shape | null> {
+  if (config !== undefined) return parseShape(config);
+  const file = files.find((file) => file.name === 'config.json');
+  if (!file || file.kind === 'hub') return null;
+  return parseShape(file.kind === 'file' ? await file.file.text() : await (await fetch(file.url)).text());
 }
