@@ -35,7 +35,9 @@ export function likely(members: Member[]): Member | null {
 /** MTNT's files have no header: id, source and target. The engine takes columns by name. */
 export function withHeader({ name, bytes }: Member): File {
   const base = name.split('/').pop()!;
-  const header = /\.(en-fr|fr-en|en-ja|ja-en)\.tsv$/.test(base) ? ['id\tsource\ttarget\n'] : [];
+  const start = new TextDecoder().decode(bytes.subarray(0, 32));
+  const headless = /\.(en-fr|fr-en|en-ja|ja-en)\.tsv$/.test(base) && /^\d+\t/.test(start);
+  const header = headless ? ['id\tsource\ttarget\n'] : [];
   return new File([...header, bytes], base);
 }
 

@@ -58,7 +58,10 @@ export class Intake {
     const mtnt = /\.en-fr\.tsv$/.test(name) ? PRESETS.find(({ id }) => id === 'mtnt') : undefined;
     if (!mtnt) return this.data.open(file, name);
     const named = withHeader({ name, bytes: new Uint8Array(await file.arrayBuffer()) });
-    await this.data.open(named, name, this.#fitted(mtnt.settings));
+    const settings = this.#fitted(mtnt.settings);
+    // An encoder-decoder reads the source by itself; a decoder must be told what to do with it.
+    if (this.data.session.model?.modelType.startsWith('t5gemma')) settings.template = { beforePrompt: '', beforeResponse: '' };
+    await this.data.open(named, name, settings);
   }
 
   /** A copy of a preset's settings, no longer than the model's context. */
