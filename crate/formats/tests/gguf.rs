@@ -433,6 +433,17 @@ fn inconsistent_headers_are_refused() {
     ] {
         assert!(matches!(damaged.parse(), Err(GgufError::BadHeader { .. })));
     }
+    // Lists of nothing add up: their elements are counted over the whole header.
+    let mut list = 8u32.to_le_bytes().to_vec();
+    list.extend((3u64 << 19).to_le_bytes());
+    list.extend(vec![0; 3 << 22]);
+    let lists = |n| {
+        (0..n).fold(Builder::default(), |b, i| {
+            b.with(&format!("k{i}"), 9, &list)
+        })
+    };
+    assert!(lists(2).parse().is_ok());
+    assert!(matches!(lists(3).parse(), Err(GgufError::BadHeader { .. })));
     let mut counts = Builder::default().bytes();
     counts[8..16].copy_from_slice(&huge);
     assert!(Gguf::parse(&counts).is_err());

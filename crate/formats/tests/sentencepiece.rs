@@ -15,7 +15,10 @@ fn model() -> Vec<u8> {
 /// The whole converted file equals the reference: vocabulary, every merge in order, added tokens.
 #[test]
 fn the_converted_file_is_the_reference_file() {
-    let ours = Vocabulary::parse(&model()).unwrap().to_tokenizer_json();
+    let ours = Vocabulary::parse(&model())
+        .unwrap()
+        .to_tokenizer_json()
+        .unwrap();
     let ours: Value = serde_json::from_slice(&ours).unwrap();
     let reference: Value = serde_json::from_slice(&golden("tokenizer/tokenizer.json")).unwrap();
     for (key, value) in reference.as_object().unwrap() {
@@ -32,7 +35,10 @@ fn the_converted_file_is_the_reference_file() {
 /// Ids and texts are those of the Python package, and without control tokens those of SentencePiece.
 #[test]
 fn ids_are_those_of_both_python_packages() {
-    let json = Vocabulary::parse(&model()).unwrap().to_tokenizer_json();
+    let json = Vocabulary::parse(&model())
+        .unwrap()
+        .to_tokenizer_json()
+        .unwrap();
     let ours = Tokenizer::parse(&json, 2, &[1]).unwrap();
     let golden: Value = serde_json::from_slice(&golden("tokenizer/golden.json")).unwrap();
     let ids = |case: &Value, key: &str| -> Vec<u32> {
@@ -71,7 +77,10 @@ fn an_old_vocabulary_without_tab_gets_one() {
         pieces[tab].text = "\u{f8ff}".to_owned();
     }
     let byte = pieces.iter().position(|p| p.text == "<0x09>").unwrap();
-    let json = Vocabulary::new(pieces).unwrap().to_tokenizer_json();
+    let json = Vocabulary::new(pieces)
+        .unwrap()
+        .to_tokenizer_json()
+        .unwrap();
     let tokenizer = Tokenizer::parse(&json, 2, &[1]).unwrap();
     assert_eq!(tokenizer.encode("\t", false).unwrap(), [byte as u32]);
     assert_eq!(tokenizer.decode(&[byte as u32], true).unwrap(), "\t");
@@ -99,6 +108,38 @@ fn impossible_vocabularies_are_refused() {
     }
     assert!(Vocabulary::new(Vec::new()).is_err());
     assert_eq!(PieceKind::from_number(7), None);
+}
+
+/// Vocabularies made to be slow or to fill memory are refused before they do.
+#[test]
+fn hostile_vocabularies_are_bounded() {
+    let base: Vec<Piece> = pieces();
+    let known: std::collections::HashSet<String> = base.iter().map(|p| p.text.clone()).collect();
+    let with = |texts: &mut dyn Iterator<Item = String>| {
+        let mut all = base.clone();
+        let mut seen = known.clone();
+        all.extend(texts.filter(|t| seen.insert(t.clone())).map(|text| Piece {
+            text,
+            score: -1.0,
+            kind: PieceKind::Normal,
+        }));
+        all
+    };
+    // Long pieces: finding merges would hash their squares.
+    let mut long = (0..5000).map(|i| format!("{i:0512}"));
+    let error = Vocabulary::new(with(&mut long)).unwrap_err();
+    assert!(
+        matches!(error, VocabularyError::TooMany { pieces: 5440, .. }),
+        "{error}"
+    );
+    // Every substring of a text without repetitions: every split of every piece is a merge.
+    let letters: Vec<char> = ('\u{100}'..).take(1200).collect();
+    let mut substrings = (0..letters.len())
+        .flat_map(|from| (from + 1..=letters.len().min(from + 64)).map(move |to| (from, to)))
+        .map(|(from, to)| letters[from..to].iter().collect());
+    let vocabulary = Vocabulary::new(with(&mut substrings)).unwrap();
+    let error = vocabulary.to_tokenizer_json().unwrap_err();
+    assert_eq!(error, VocabularyError::TooManyMerges { limit: 1 << 21 });
 }
 
 /// A protobuf field: number, wire type 2, content.
@@ -158,7 +199,8 @@ proptest! {
             model[at] = byte;
         }
         if let Ok(vocabulary) = Vocabulary::parse(&model)
-            && let Ok(tokenizer) = Tokenizer::parse(&vocabulary.to_tokenizer_json(), 2, &[1])
+            && let Ok(json) = vocabulary.to_tokenizer_json()
+            && let Ok(tokenizer) = Tokenizer::parse(&json, 2, &[1])
         {
             let _ = tokenizer.encode("The quick\tfox ▁ \u{1f98a}", true);
         }

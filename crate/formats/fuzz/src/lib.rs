@@ -61,8 +61,10 @@ pub fn gguf(data: &[u8]) {
 
 /// SentencePiece models, converted and run.
 pub fn sentencepiece(data: &[u8]) {
-    if let Ok(vocabulary) = Vocabulary::parse(data) {
-        tokenizer(&vocabulary.to_tokenizer_json());
+    if let Ok(vocabulary) = Vocabulary::parse(data)
+        && let Ok(json) = vocabulary.to_tokenizer_json()
+    {
+        tokenizer(&json);
     }
 }
 

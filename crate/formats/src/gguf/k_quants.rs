@@ -6,9 +6,9 @@ use super::dequant::half_at;
 pub(super) fn q2(block: &[u8; 84], out: &mut Vec<f32>) {
     let (scales, codes) = (&block[..16], &block[16..80]);
     let (scale, minimum) = (half_at(block, 80), half_at(block, 82));
-    for sub in 0..16 {
-        let d = scale * f32::from(scales[sub] & 15);
-        let m = minimum * f32::from(scales[sub] >> 4);
+    for (sub, packed) in scales.iter().enumerate() {
+        let d = scale * f32::from(packed & 15);
+        let m = minimum * f32::from(packed >> 4);
         let (from, shift) = two_bit_plane(sub);
         out.extend(
             codes[from..from + 16]

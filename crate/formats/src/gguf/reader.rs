@@ -3,15 +3,23 @@ use super::{GgufError, Stop, bad};
 /// Longest text of a header; chat templates are a few kilobytes.
 const MAX_TEXT: u64 = 16 << 20;
 
+/// Most elements of all lists of a header together; Gemma 3's vocabulary takes 786,432.
+const MAX_ELEMENTS: u64 = 1 << 22;
+
 /// Reads little-endian values from a prefix of the file.
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    elements_left: u64,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self {
+            bytes,
+            at: 0,
+            elements_left: MAX_ELEMENTS,
+        }
     }
 
     /// Offset from the start of the file.
@@ -59,9 +67,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Stops unless `count` elements of at least `width` bytes can follow.
-    pub(super) fn expect_elements(&self, count: u64, width: u64) -> Result<(), Stop> {
-        let end = count
-            .checked_mul(width)
+    pub(super) fn expect_elements(&mut self, count: u64, width: u64) -> Result<(), Stop> {
+        let left = self.elements_left.checked_sub(count);
+        self.elements_left = left.unwrap_or(0);
+        let end = left
+            .and(count.checked_mul(width))
             .and_then(|bytes| bytes.checked_add(self.offset()))
             .filter(|&end| end <= super::MAX_HEADER)
             .ok_or_else(|| {

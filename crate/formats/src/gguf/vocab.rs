@@ -51,6 +51,6 @@ impl Gguf {
                 })
             })
             .collect::<Result<_, GgufError>>()?;
-        Ok(Vocabulary::new(pieces)?.to_tokenizer_json())
+        Ok(Vocabulary::new(pieces)?.to_tokenizer_json()?)
     }
 }

@@ -5,7 +5,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{PieceKind, Vocabulary};
+use super::{MAX_MERGES, PieceKind, Vocabulary, VocabularyError};
 
 /// Pieces transformers marks as special although they are not control pieces everywhere.
 const SPECIAL: [&str; 7] = [
@@ -24,18 +24,21 @@ const TAB_BYTE: &str = "<0x09>";
 impl Vocabulary {
     /// `tokenizer.json` in Gemma's structure: spaces become `▁`, BPE with byte fallback, `<bos>` in
     /// front of a text.
-    pub fn to_tokenizer_json(&self) -> Vec<u8> {
-        let table = self.table();
+    ///
+    /// # Errors
+    /// [`VocabularyError::TooManyMerges`].
+    pub fn to_tokenizer_json(&self) -> Result<Vec<u8>, VocabularyError> {
+        let table = self.table()?;
         let file = File {
             added: self.added_tokens(),
             bos: table.ids.get("<bos>").copied().unwrap_or_default(),
             table: &table,
         };
         // Strings and finite numbers only: writing to memory cannot fail.
-        serde_json::to_vec(&file).unwrap_or_default()
+        Ok(serde_json::to_vec(&file).unwrap_or_default())
     }
 
-    fn table(&self) -> Table<'_> {
+    fn table(&self) -> Result<Table<'_>, VocabularyError> {
         let has_tab = self.pieces.iter().any(|p| p.text == "\t");
         let tokens: Vec<&str> = self
             .pieces
@@ -51,13 +54,13 @@ impl Vocabulary {
             ids,
             merges: Vec::new(),
         };
-        table.merges = self.merges(&table);
-        table
+        table.merges = self.merges(&table)?;
+        Ok(table)
     }
 
     /// Every split of a piece into two, highest score first; among equals the longer left part, then
     /// the longer right part, then the order of ids: transformers' `generate_merges`.
-    fn merges<'a>(&'a self, table: &Table<'a>) -> Vec<Merge<'a>> {
+    fn merges<'a>(&'a self, table: &Table<'a>) -> Result<Vec<Merge<'a>>, VocabularyError> {
         let mut merges = Vec::new();
         for (&text, piece) in table.tokens.iter().zip(&self.pieces) {
             let score = if text == "\t" || is_reserved(text) {
@@ -78,6 +81,9 @@ impl Vocabulary {
                     });
                 }
             }
+            if merges.len() > MAX_MERGES {
+                return Err(VocabularyError::TooManyMerges { limit: MAX_MERGES });
+            }
             merges[from..].sort_by_key(|m| m.ids);
         }
         // Stable: what is equal stays in the order of ids.
@@ -86,7 +92,7 @@ impl Vocabulary {
             let by_score = b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal);
             by_score.then(b.lengths.cmp(&a.lengths))
         });
-        merges
+        Ok(merges)
     }
 
     fn added_tokens(&self) -> Vec<serde_json::Value> {

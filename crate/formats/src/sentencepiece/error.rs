@@ -39,10 +39,18 @@ pub enum VocabularyError {
         /// The piece.
         name: &'static str,
     },
+    /// Pieces that can be joined in implausibly many ways.
+    #[error("the vocabulary has more than {limit} merges; no Gemma tokenizer has so many")]
+    TooManyMerges {
+        /// Most merges.
+        limit: usize,
+    },
     /// Implausibly many pieces.
-    #[error("a vocabulary of {pieces} pieces is too large")]
+    #[error("a vocabulary of {pieces} pieces and {bytes} bytes is too large")]
     TooMany {
         /// How many.
         pieces: usize,
+        /// Bytes of all of them.
+        bytes: usize,
     },
 }

@@ -66,6 +66,10 @@ pub struct Vocabulary {
 const MAX_PIECE: usize = 512;
 /// Most pieces.
 const MAX_PIECES: usize = 1 << 20;
+/// Most bytes of all pieces, each times its own length; Gemma's vocabularies need about 2^25.
+const MAX_WORK: usize = 1 << 30;
+/// Most merges; Gemma's vocabularies have about 580,000.
+const MAX_MERGES: usize = 1 << 21;
 
 impl Vocabulary {
     /// Takes the pieces by id.
@@ -74,9 +78,12 @@ impl Vocabulary {
     /// [`VocabularyError`] for duplicates, missing byte pieces, no `<bos>` or unknown piece, and
     /// scores that are not numbers.
     pub fn new(pieces: Vec<Piece>) -> Result<Self, VocabularyError> {
-        if pieces.len() > MAX_PIECES {
+        // Looking for merges hashes both halves of every split.
+        let work: usize = pieces.iter().map(|p| p.text.len().saturating_pow(2)).sum();
+        if pieces.len() > MAX_PIECES || work > MAX_WORK {
             return Err(VocabularyError::TooMany {
                 pieces: pieces.len(),
+                bytes: pieces.iter().map(|p| p.text.len()).sum(),
             });
         }
         let mut ids = HashMap::with_capacity(pieces.len());
