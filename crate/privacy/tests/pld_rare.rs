@@ -117,3 +117,20 @@ fn full_batches_are_exact() {
         "{nearly:?}"
     );
 }
+
+/// A tiny ε is a difference of numbers near 1: the bounds leave room for f64's rounding, absolutely. (Found by the
+/// fuzzer: an upper bound of 3e-8 that was 8e-17 below one step's closed form, computed another way.)
+#[test]
+fn rounding_near_zero_is_allowed_for() {
+    let (q, sigma, delta) = (
+        1.1389157021860745e-6,
+        12.116025879305779,
+        2.5217377993745057e-8,
+    );
+    let found = ask(&[(q, sigma, 1)], delta, Adjacency::AddRemove);
+    let other_way = 2.8992929969471782e-8;
+    assert!(
+        found.lower < other_way && found.upper > other_way,
+        "{found:?}"
+    );
+}

@@ -18,6 +18,9 @@ const TAIL_SHARE: f64 = 1e-7;
 /// Outlines kept; they are small.
 const OUTLINES: usize = 64;
 
+/// What rounding in f64 may do to an ε, absolutely: it is a logarithm of numbers near 1, each of some 2^-52.
+const ROUNDING: f64 = 1e-14;
+
 /// A value between two bounds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Between {
@@ -92,8 +95,12 @@ impl Composer {
 
     /// Bounds on ε at `delta` after `phases`; see [`Self::upper`].
     pub(crate) fn epsilon(&mut self, phases: &[Phase], delta: f64) -> Between {
-        if let Some(found) = self.between(phases, Goal::at_delta(delta)) {
-            return found;
+        if let Some(Between { lower, upper }) = self.between(phases, Goal::at_delta(delta)) {
+            // An upper bound of 0 is no logarithm but the plain finding that δ alone suffices.
+            return Between {
+                lower: (lower - ROUNDING).max(0.0),
+                upper: if upper > 0.0 { upper + ROUNDING } else { upper },
+            };
         }
         let basic = exact::basic(&merge(phases), &self.sides, delta);
         let renyi = match self.sides.len() {
