@@ -16,6 +16,8 @@ vi.stubEnv('VITE_ROWS_URL', hub.url);
 const { openRepo, asSources } = await import('./repo');
 const { openHubFiles } = await import('./open');
 const { parseRepo } = await import('./address');
+const { remoteSource } = await import('./remote');
+const plainFetch = globalThis.fetch;
 
 const QUICK = { attempts: 4, firstWait: 0.01, longestWait: 3, silence: 5 };
 const SIZE = 3_000_000;
@@ -222,4 +224,23 @@ it('reads any part straight from the network, in any order, and verifies small f
   await part(0, SIZE);
   expect(sources.map(({ name }) => name)).toContain('tokenizer.json');
   await expect(source.read(0, SIZE + 1)).rejects.toThrow(RangeError);
+});
+
+it('holds one chunk and no more of a file of 2 GB that passes through', async () => {
+  const CHUNK = 65_536;
+  let produced = 0;
+  const chunk = new Uint8Array(CHUNK).fill(7);
+  const pull = (controller: ReadableStreamDefaultController<Uint8Array>): void => {
+    controller.enqueue(chunk);
+    produced += CHUNK;
+  };
+  vi.stubGlobal('fetch', async () => new Response(new ReadableStream({ pull }, { highWaterMark: 0 })));
+  const file = { what: 'big', repo: null, withToken: false, url: 'https://example.org/big', token: null, size: 2e9, patience: QUICK };
+  const source = remoteSource('big', file, never, () => {});
+  for (let at = 0; at < 20e6; at += 1e6) {
+    expect((await source.read(at, at + 1e6)).every((byte) => byte === 7)).toBe(true);
+    // The chunk at hand, and one on its way through the response.
+    expect(produced - (at + 1e6)).toBeLessThanOrEqual(2 * CHUNK);
+  }
+  vi.stubGlobal('fetch', plainFetch);
 });
