@@ -1,4 +1,5 @@
-// The Gemmas this page knows by name. Sizes as the hub lists them.
+// The Gemmas this page knows by name. Sizes are of the repositories as they were described, and only guide the choice: a
+// download shows what the hub itself lists.
 
 import type { ModelShape } from './estimate';
 
