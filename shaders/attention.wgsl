@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let time = (row / s.heads) % s.time;
     let batch = row / (s.heads * s.time);
     let kv_head = head / (s.heads / s.kv_heads);
-    let keys = visible_keys(s, time);
+    let keys = visible_keys(s, time, keys_of_row(s, batch, t));
 
     for (var d = t; d < s.dim; d += 64u) { query[d] = q[row * s.dim + d]; }
     workgroupBarrier();
@@ -66,6 +66,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
     }
+    // A query among the padding may see no key at all: its output is 0, not 0 / 0.
+    if (sum == 0.0) { sum = 1.0; }
     for (var part = 0u; part < 4u; part++) {
         let d = part * 64u + t;
         if (d < s.dim) { out[row * s.dim + d] = acc[part] / sum; }

@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let kv_head = row % s.kv_heads;
     let j = (row / s.kv_heads) % s.capacity;
     let batch = row / (s.kv_heads * s.capacity);
-    let queries = seeing_queries(s, j);
+    let queries = seeing_queries(s, j, keys_of_row(s, batch, t));
     let shared_by = s.heads / s.kv_heads;
 
     for (var d = t; d < s.dim; d += 64u) {

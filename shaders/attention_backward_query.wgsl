@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let time = (row / s.heads) % s.time;
     let batch = row / (s.heads * s.time);
     let kv_head = head / (s.heads / s.kv_heads);
-    let keys = visible_keys(s, time);
+    let keys = visible_keys(s, time, keys_of_row(s, batch, t));
     let stat = stats[row];
 
     for (var d = t; d < s.dim; d += 64u) {

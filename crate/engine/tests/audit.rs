@@ -32,6 +32,7 @@ fn random_row(random: &mut ChaCha20Rng, tokens: usize, targets: usize) -> MadeUp
         example: Example {
             ids,
             labels,
+            source: Vec::new(),
             truncated: false,
         },
         identity,
@@ -97,6 +98,7 @@ fn row_losses_equal_the_golden_ones() {
                 .iter()
                 .map(|&label| label as i32)
                 .collect(),
+            source: Vec::new(),
             truncated: false,
         }
     };

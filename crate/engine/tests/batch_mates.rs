@@ -25,6 +25,7 @@ fn example(length: usize, seed: u64) -> Example {
     Example {
         ids,
         labels,
+        source: Vec::new(),
         truncated: false,
     }
 }

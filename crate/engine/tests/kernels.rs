@@ -300,17 +300,22 @@ fn attention() {
         capacity: 5,
         filled: 5,
         offset: 0,
+        causal: true,
         window: 0,
+        key_lengths: None,
         scale: 0.7,
         soft_cap: 0.0,
     };
     let shapes = [
-        base,
-        AttentionShape { window: 2, ..base },
+        base.clone(),
+        AttentionShape {
+            window: 2,
+            ..base.clone()
+        },
         AttentionShape {
             soft_cap: 1.5,
             kv_heads: 4,
-            ..base
+            ..base.clone()
         },
         AttentionShape {
             batch: 1,
@@ -319,7 +324,7 @@ fn attention() {
             filled: 7,
             offset: 6,
             window: 3,
-            ..base
+            ..base.clone()
         },
         AttentionShape {
             batch: 1,
@@ -327,7 +332,7 @@ fn attention() {
             capacity: 6,
             filled: 5,
             offset: 3,
-            ..base
+            ..base.clone()
         },
         // More than one tile of 64 keys and queries, and heads wider than a workgroup.
         AttentionShape {
@@ -338,7 +343,7 @@ fn attention() {
             capacity: 67,
             filled: 67,
             dim: 4,
-            ..base
+            ..base.clone()
         },
         AttentionShape {
             batch: 1,
@@ -348,6 +353,56 @@ fn attention() {
             capacity: 3,
             filled: 3,
             dim: 70,
+            ..base.clone()
+        },
+        // An encoder: both ways, through a window that leaves the ends out, over rows of different lengths. With a
+        // length of 2 and a window of 2, the queries from the third past the padding on see no key at all.
+        AttentionShape {
+            causal: false,
+            ..base.clone()
+        },
+        AttentionShape {
+            causal: false,
+            window: 2,
+            key_lengths: Some([5, 2].into()),
+            ..base.clone()
+        },
+        AttentionShape {
+            batch: 3,
+            time: 70,
+            capacity: 70,
+            filled: 70,
+            dim: 4,
+            causal: false,
+            window: 66,
+            soft_cap: 1.5,
+            key_lengths: Some([1, 68, 70].into()),
+            ..base.clone()
+        },
+        // Cross-attention: more keys than queries and fewer, over rows of different lengths, one of them empty.
+        AttentionShape {
+            batch: 3,
+            capacity: 9,
+            filled: 9,
+            causal: false,
+            soft_cap: 1.5,
+            key_lengths: Some([9, 0, 4].into()),
+            ..base.clone()
+        },
+        AttentionShape {
+            time: 7,
+            capacity: 3,
+            filled: 3,
+            causal: false,
+            key_lengths: Some([3, 1].into()),
+            ..base.clone()
+        },
+        AttentionShape {
+            batch: 1,
+            time: 1,
+            capacity: 1,
+            filled: 1,
+            causal: false,
             ..base
         },
     ];
@@ -374,7 +429,9 @@ fn attention() {
             capacity,
             filled: shape.filled,
             offset: shape.offset,
+            causal: shape.causal,
             window: shape.window,
+            key_lengths: shape.key_lengths.as_deref().map(<[u32]>::to_vec),
             scale: f64::from(shape.scale),
             soft_cap: f64::from(shape.soft_cap),
         };
@@ -387,7 +444,7 @@ fn attention() {
                     t[0].clone().reshape([batch, time, heads, dim]),
                     t[1].clone().reshape([batch, capacity, kv_heads, dim]),
                     t[2].clone().reshape([batch, capacity, kv_heads, dim]),
-                    shape,
+                    shape.clone(),
                 )
                 .reshape([queries])
             },

@@ -5,7 +5,7 @@ mod common;
 use common::{decoder, devices, golden};
 use vaultlab_engine::EngineError;
 use vaultlab_engine::host::{Control, Host};
-use vaultlab_engine::lab::{export_adapter, prepare_rows};
+use vaultlab_engine::lab::{RowEncoder, export_adapter, prepare_rows};
 use vaultlab_engine::train::{Trainer, TrainingData};
 use vaultlab_formats::dataset::read_table;
 use vaultlab_formats::tokenizer::Tokenizer;
@@ -64,7 +64,12 @@ fn prepare(file: &str, name: &str, prompt: &str, response: &str, held_out: f64) 
         max_tokens: 256,
         held_out,
     };
-    let prepared = prepare_rows(&table, &settings, &tokenizer, 256, &Silent);
+    let encoder = RowEncoder {
+        tokenizer: &tokenizer,
+        context: 256,
+        has_encoder: false,
+    };
+    let prepared = prepare_rows(&table, &settings, encoder, &Silent);
     pollster::block_on(prepared).expect("prepares").0
 }
 

@@ -80,6 +80,7 @@ fn data() -> TrainingData {
         Example {
             ids,
             labels,
+            source: Vec::new(),
             truncated: false,
         }
     };

@@ -126,14 +126,16 @@ fn the_tensors_are_those_of_the_checkpoints() {
         .collect();
     let shapes: Shapes = serde_json::from_slice(&golden("models/t5gemma/tensors.json")).unwrap();
     assert_eq!(ours_t5, shapes, "stacks of different widths");
-    let checkpoint = Tensors::open("models/vaultgemma/model.safetensors");
-    let shapes: Shapes = checkpoint
-        .header
-        .tensors()
-        .iter()
-        .map(|t| (t.name.clone(), checkpoint.shape(&t.name)))
-        .collect();
-    assert_eq!(ours("vaultgemma"), shapes);
+    for model in ["vaultgemma", "t5gemma"] {
+        let checkpoint = Tensors::open(&format!("models/{model}/model.safetensors"));
+        let shapes: Shapes = checkpoint
+            .header
+            .tensors()
+            .iter()
+            .map(|t| (t.name.clone(), checkpoint.shape(&t.name)))
+            .collect();
+        assert_eq!(ours(model), shapes, "{model}");
+    }
 }
 
 #[test]
@@ -456,11 +458,55 @@ fn t5gemma_has_two_stacks() {
         ),
         (&[1][..], true)
     );
-    assert!(ModelConfig::parse(&golden("models/t5gemma/config.json")).is_err());
+    assert_eq!(
+        ModelConfig::parse(&golden("models/t5gemma/config.json")).unwrap(),
+        config.into_model()
+    );
     let mut broken = value("models/t5gemma/config.json");
     broken["decoder"]["cross_attention_hidden_size"] = json!(31);
     let error = T5GemmaConfig::parse(broken.to_string().as_bytes()).unwrap_err();
     assert!(matches!(error, ConfigError::Contradiction { .. }));
+}
+
+/// Every balanced T5Gemma has as many parameters as published, and the unbalanced one reads its encoder's width.
+#[test]
+fn released_t5gemmas_have_their_published_sizes() {
+    let stack = |[hidden, layers, ff, heads, kv, head_dim]: [u32; 6]| {
+        json!({
+            "attention_bias": false, "attn_logit_softcapping": 50.0,
+            "final_logit_softcapping": 30.0, "bos_token_id": 2, "eos_token_id": 1,
+            "head_dim": head_dim, "hidden_activation": "gelu_pytorch_tanh",
+            "hidden_size": hidden, "intermediate_size": ff, "max_position_embeddings": 8192,
+            "num_attention_heads": heads, "num_hidden_layers": layers,
+            "num_key_value_heads": kv, "pad_token_id": 0, "query_pre_attn_scalar": head_dim,
+            "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "sliding_window": 4096,
+            "vocab_size": 256000
+        })
+    };
+    let model = |encoder, decoder| {
+        let config = json!({
+            "model_type": "t5gemma", "encoder": stack(encoder), "decoder": stack(decoder)
+        });
+        parse(&config).unwrap()
+    };
+    let b2 = [2304, 26, 9216, 8, 4, 256];
+    for (sizes, parameters) in [
+        ([512, 8, 1024, 8, 8, 64], 312_517_632),
+        ([768, 12, 2048, 12, 12, 64], 591_490_560),
+        ([1024, 24, 2816, 16, 16, 64], 1_241_761_792),
+        ([1152, 26, 6912, 4, 4, 256], 2_200_345_344),
+        ([2048, 24, 5120, 32, 32, 64], 3_766_980_608),
+        (b2, 5_596_853_760_u64),
+    ] {
+        assert_eq!(model(sizes, sizes).parameters(), parameters, "{sizes:?}");
+    }
+    let unbalanced = model([3584, 42, 14336, 16, 8, 256], b2);
+    let modules = unbalanced.linear_modules();
+    assert_eq!(modules.len(), 42 * 7 + 26 * 11);
+    let cross = &modules[42 * 7 + 5];
+    assert_eq!(cross.path, "model.decoder.layers.0.cross_attn.k_proj");
+    assert_eq!((cross.block, cross.name()), (42, "k_proj"));
+    assert_eq!((cross.inputs, cross.outputs), (3584, 1024));
 }
 
 #[test]
@@ -570,7 +616,10 @@ proptest! {
         if let Ok(config) = parse(&config) {
             prop_assume!(config.num_layers() <= 1024);
             prop_assert!(config.parameters() > 0);
-            prop_assert_eq!(config.linear_modules().len(), 7 * config.num_layers());
+            let encoder = config.encoder.as_ref().map(|encoder| 7 * encoder.num_layers());
+            let per_block = if encoder.is_some() { 11 } else { 7 };
+            let modules = encoder.unwrap_or(0) + per_block * config.num_layers();
+            prop_assert_eq!(config.linear_modules().len(), modules);
         }
     }
 }

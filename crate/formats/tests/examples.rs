@@ -129,11 +129,13 @@ fn batches_are_padded_on_the_right_and_filled_with_masked_rows() {
     let a = Example {
         ids: vec![2, 5, 6],
         labels: vec![IGNORED, 5, 6],
+        source: Vec::new(),
         truncated: false,
     };
     let b = Example {
         ids: vec![2, 7],
         labels: vec![IGNORED, 7],
+        source: Vec::new(),
         truncated: false,
     };
     let batch = MicroBatch::new(&[&a, &b], 3, 0);

@@ -305,6 +305,8 @@ fn an_adapter_of_another_model_is_refused() {
     let mut deeper = all.clone();
     deeper.push(LinearModule {
         path: "model.layers.2.mlp.up_proj".into(),
+        block: 2,
+        projection: 5,
         inputs: 32,
         outputs: 48,
     });

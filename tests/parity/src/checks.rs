@@ -150,7 +150,7 @@ impl Checks<'_> {
             .tensors(&format!("models/{family}/golden.safetensors"));
         let model = self.decoder(family, WeightFormat::F32).await?;
         self.logits_and_loss(family, &model, &golden).await?;
-        let states = model.hidden_states(&golden.ids("input_ids"), golden.rows(), None);
+        let states = model.hidden_states(&golden.ids("input_ids"), golden.rows(), None, None);
         for (layer, state) in states.into_iter().enumerate() {
             let name = format!("hidden.{layer}");
             let found = read(state).await?;
@@ -161,7 +161,8 @@ impl Checks<'_> {
                 &golden.mask(),
             );
         }
-        let last = read(model.last_hidden(&golden.ids("input_ids"), golden.rows(), None)).await?;
+        let last =
+            read(model.last_hidden(&golden.ids("input_ids"), golden.rows(), None, None)).await?;
         self.compare_unpadded(
             format!("{family}: hidden.final"),
             &last,
@@ -177,7 +178,8 @@ impl Checks<'_> {
         model: &Decoder,
         golden: &Golden<'_>,
     ) -> Result<(), EngineError> {
-        let logits = read(model.forward(&golden.ids("input_ids"), golden.rows(), None)).await?;
+        let logits =
+            read(model.forward(&golden.ids("input_ids"), golden.rows(), None, None)).await?;
         self.compare_unpadded(
             format!("{what}: logits"),
             &logits,
@@ -212,14 +214,14 @@ impl Checks<'_> {
     async fn cached_decode(&mut self, family: &str) -> Result<(), EngineError> {
         let model = self.decoder(family, WeightFormat::F32).await?;
         let ids: Vec<u32> = (0..14).map(|i| (i * 37 + 3) % 100).collect();
-        let whole = read(model.forward(&ids, 1, None)).await?;
+        let whole = read(model.forward(&ids, 1, None, None)).await?;
         let vocabulary = model.config.vocab_size;
-        let mut cache = model.new_cache(16);
+        let mut cache = model.new_cache(16, None);
         // A prefill of five, then one at a time.
         let mut position = 0;
         for piece in std::iter::once(&ids[..5]).chain(ids[5..].chunks(1)) {
             position += piece.len();
-            let last = read(model.decode(piece, &mut cache, None)).await?;
+            let last = read(model.decode(piece, 1, &mut cache, None)).await?;
             let reference = &whole[(position - 1) * vocabulary..position * vocabulary];
             self.compare(
                 format!("{family}: cached logits after {position}"),
@@ -238,11 +240,11 @@ impl Checks<'_> {
             .tensors(&format!("models/{family}/golden.safetensors"));
         let model = self.decoder(family, WeightFormat::F32).await?;
         let (prompt, reference) = (golden.ids("greedy.prompt"), golden.ids("greedy.tokens"));
-        let mut cache = model.new_cache(prompt.len() + reference.len());
+        let mut cache = model.new_cache(prompt.len() + reference.len(), None);
         let mut sampler = Sampler::new(Default::default());
         let (mut next, mut wrong) = (prompt.clone(), 0);
         for &expected in &reference {
-            let logits = read(model.decode(&next, &mut cache, None)).await?;
+            let logits = read(model.decode(&next, 1, &mut cache, None)).await?;
             let id = sampler.next(logits, &prompt);
             wrong += u32::from(id != expected);
             next = vec![id];
@@ -263,7 +265,7 @@ impl Checks<'_> {
         let adapter = layout.upload(&values, &self.open.device);
         for (adapter, name) in [(Some(&adapter), "logits"), (None, "logits_base")] {
             let logits =
-                read(model.forward(&golden.ids("input_ids"), golden.rows(), adapter)).await?;
+                read(model.forward(&golden.ids("input_ids"), golden.rows(), None, adapter)).await?;
             self.compare_unpadded(
                 format!("PEFT: {name}"),
                 &logits,

@@ -106,6 +106,7 @@ impl Golden<'_> {
                         .iter()
                         .map(|&label| label as i32)
                         .collect(),
+                    source: Vec::new(),
                     truncated: false,
                 }
             })

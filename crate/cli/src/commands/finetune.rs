@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use vaultlab_engine::EngineError;
 use vaultlab_engine::host::Control;
-use vaultlab_engine::lab::{LoadedModel, export_adapter, prepare_rows};
+use vaultlab_engine::lab::{LoadedModel, RowEncoder, export_adapter, prepare_rows};
 use vaultlab_engine::train::{Checkpoint, Trainer, TrainingData};
 use vaultlab_formats::dataset::{guess_columns, read_table};
 use vaultlab_privacy::accountant::{self, AccountingError, Phase, Truncation};
@@ -128,8 +128,7 @@ pub(super) async fn rows(
         max_tokens: args.max_tokens,
         held_out: args.held_out,
     };
-    let context = model.decoder.config.context;
-    let (data, report) = prepare_rows(&table, &settings, &model.tokenizer, context, host).await?;
+    let (data, report) = prepare_rows(&table, &settings, RowEncoder::of(model), host).await?;
     Ok((data, report, settings))
 }
 

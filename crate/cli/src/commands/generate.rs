@@ -26,7 +26,7 @@ pub async fn run(args: Generate, device: DeviceChoice) -> Result<Value, Failure>
         seed: args.seed,
         stop: args.stop,
     };
-    let prompt = Prompt::new(&model.tokenizer, &text)?;
+    let prompt = Prompt::new(&model.tokenizer, &text, &model.decoder)?;
     let host = Terminal::new(None);
     let (decoder, control) = (&model.decoder, Control::default());
     let answer = generate::generate(

@@ -49,6 +49,7 @@ impl Batch {
             examples.push(Example {
                 ids,
                 labels,
+                source: Vec::new(),
                 truncated: false,
             });
         }

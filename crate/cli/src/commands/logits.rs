@@ -31,7 +31,7 @@ pub async fn run(args: &Logits, device: DeviceChoice) -> Result<Value, Failure> 
         ))
         .into());
     }
-    let logits = read(model.decoder.forward(&args.ids, 1, adapter.as_ref())).await?;
+    let logits = read(model.decoder.forward(&args.ids, 1, None, adapter.as_ref())).await?;
     open.health.check()?;
     let shape = [args.ids.len(), config.vocab_size];
     let tensor = F32Tensor {

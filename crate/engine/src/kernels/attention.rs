@@ -1,12 +1,14 @@
+use std::sync::Arc;
+
 use burn::backend::TensorMetadata;
 use burn_wgpu::CubeTensor;
 
 use super::launch::{Kernel, contiguous, dims, dispatch, elements, empty, grid, kernels};
 
-/// Sizes and rules of one attention call; causal.
+/// Sizes and rules of one attention call.
 ///
 /// q `[batch, time, heads, dim]`, k and v `[batch, capacity, kv_heads, dim]` of which `filled` keys count.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AttentionShape {
     /// Rows of the batch.
     pub batch: usize,
@@ -24,8 +26,12 @@ pub struct AttentionShape {
     pub filled: usize,
     /// Position of the first query among the keys.
     pub offset: usize,
-    /// Keys a query sees at most, itself included; 0 for all.
+    /// True if a query at position p sees the keys up to p only; false for an encoder and for cross-attention.
+    pub causal: bool,
+    /// A query at position p sees the keys j with |p - j| < window; 0 for all.
     pub window: usize,
+    /// Keys of each batch row before its padding, if rows are padded; at most `filled`. A query that sees no key gives 0.
+    pub key_lengths: Option<Arc<[u32]>>,
     /// Factor on the scores.
     pub scale: f32,
     /// Soft-cap on the scores; 0 for none.
@@ -33,8 +39,8 @@ pub struct AttentionShape {
 }
 
 impl AttentionShape {
-    fn params(&self) -> [u32; 11] {
-        [
+    fn params(&self) -> Vec<u32> {
+        let mut params = vec![
             self.batch as u32,
             self.time as u32,
             self.heads as u32,
@@ -46,7 +52,11 @@ impl AttentionShape {
             self.window as u32,
             self.scale.to_bits(),
             self.soft_cap.to_bits(),
-        ]
+            u32::from(self.causal),
+            u32::from(self.key_lengths.is_some()),
+        ];
+        params.extend(self.key_lengths.iter().flat_map(|lengths| lengths.iter()));
+        params
     }
 
     fn check(&self, q: &CubeTensor, k: &CubeTensor, v: &CubeTensor) {
@@ -68,9 +78,12 @@ impl AttentionShape {
         );
         assert!(self.heads.is_multiple_of(self.kv_heads) && self.filled <= self.capacity);
         assert!(
-            self.offset + self.time <= self.filled,
+            !self.causal || self.offset + self.time <= self.filled,
             "every query must see itself"
         );
+        if let Some(lengths) = &self.key_lengths {
+            assert_eq!(lengths.len(), self.batch, "one number of keys per row");
+        }
     }
 }
 

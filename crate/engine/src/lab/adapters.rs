@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use vaultlab_formats::config::{ModelConfig, PROJECTIONS};
+use vaultlab_formats::config::{ModelConfig, StackRole};
 use vaultlab_formats::peft::{Adapter, AdapterConfig, LoraWeights, Targets};
 use vaultlab_privacy::statement::PrivacyStatement;
 use vaultlab_protocol::{AdapterReport, Event, LoraSettings};
@@ -79,14 +79,14 @@ pub fn import_adapter(
     let mut chosen = Vec::new();
     let mut values = Vec::new();
     let mut targets = Vec::new();
-    for (index, module) in modules.into_iter().enumerate() {
+    for module in modules {
         let Some(lora) = adapter.modules.get(&module.path) else {
             continue;
         };
         values.extend_from_slice(&lora.a);
         values.extend_from_slice(&lora.b);
-        chosen.push((index, module, lora.rank, lora.scale as f32));
-        let target = PROJECTIONS[index % PROJECTIONS.len()].to_owned();
+        let target = module.name().to_owned();
+        chosen.push((module, lora.rank, lora.scale as f32));
         if !targets.contains(&target) {
             targets.push(target);
         }
@@ -146,7 +146,7 @@ pub fn export_adapter(
             layers_pattern: Vec::new(),
             rank_pattern,
             alpha_pattern,
-            task_type: Some("CAUSAL_LM".into()),
+            task_type: Some(task_type(layout).into()),
             base_model: Some(base_model.to_owned()),
             unknown_keys: Vec::new(),
         },
@@ -178,6 +178,23 @@ pub fn export_adapter(
         named.push((STATEMENT.to_owned(), statement.into_bytes()));
     }
     Ok(named)
+}
+
+/// PEFT's name for what the model does.
+fn task_type(layout: &LoraLayout) -> &'static str {
+    let only = StackRole::Only.prefix();
+    let of_one_stack = |path: &str| {
+        path.strip_prefix(only)
+            .is_some_and(|rest| rest.starts_with(".layers."))
+    };
+    match layout
+        .modules
+        .iter()
+        .all(|module| of_one_stack(&module.path))
+    {
+        true => "CAUSAL_LM",
+        false => "SEQ_2_SEQ_LM",
+    }
 }
 
 fn decimal(value: f32) -> f64 {

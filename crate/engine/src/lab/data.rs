@@ -1,6 +1,6 @@
 use vaultlab_formats::dataset::{Table, guess_columns, read_table};
 use vaultlab_formats::examples::{
-    Encoded, Example, IGNORED, Row, canonical, encode_row, split_held_out,
+    Encoded, Example, IGNORED, Row, canonical, encode_row, encode_translation, split_held_out,
 };
 use vaultlab_formats::template::InstructionTemplate;
 use vaultlab_formats::tokenizer::Tokenizer;
@@ -13,7 +13,7 @@ use vaultlab_protocol::{
 };
 
 use super::model::instruction;
-use super::{NamedSource, State, only_file};
+use super::{LoadedModel, NamedSource, State, only_file};
 use crate::EngineError;
 use crate::host::Host;
 use crate::train::TrainingData;
@@ -52,8 +52,7 @@ impl State {
             .as_ref()
             .ok_or_else(|| EngineError::NotReady("no data file is read yet".into()))?;
         let model = self.model()?;
-        let context = model.decoder.config.context;
-        let (data, report) = prepare_rows(table, settings, &model.tokenizer, context, host).await?;
+        let (data, report) = prepare_rows(table, settings, RowEncoder::of(model), host).await?;
         host.emit(Event::Rows(report));
         self.rows = Some(data);
         self.data_settings = Some(settings.clone());
@@ -176,7 +175,7 @@ fn preview(row: &Row, example: &Example, template: &InstructionTemplate) -> RowP
             .map(|prompt| template.prompt(prompt))
             .unwrap_or_default(),
         response: row.response.clone(),
-        tokens: example.ids.len() as u32,
+        tokens: (example.source.len() + example.ids.len()) as u32,
         target_tokens: example
             .labels
             .iter()
@@ -184,6 +183,48 @@ fn preview(row: &Row, example: &Example, template: &InstructionTemplate) -> RowP
             .filter(|&&label| label != IGNORED)
             .count() as u32,
         truncated: example.truncated,
+    }
+}
+
+/// How rows become what a model reads.
+#[derive(Clone, Copy)]
+pub struct RowEncoder<'a> {
+    /// The model's tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// Tokens that each of its stacks can hold.
+    pub context: usize,
+    /// True if an encoder reads the prompt; otherwise prompt and response are one text.
+    pub has_encoder: bool,
+}
+
+impl<'a> RowEncoder<'a> {
+    /// The encoder of a model's rows.
+    pub fn of(model: &'a LoadedModel) -> Self {
+        let config = &model.decoder.config;
+        let source = config.encoder.as_ref().map(|encoder| encoder.context);
+        Self {
+            tokenizer: &model.tokenizer,
+            context: config.context.min(source.unwrap_or(usize::MAX)),
+            has_encoder: source.is_some(),
+        }
+    }
+
+    /// Encodes a row.
+    ///
+    /// # Errors
+    /// [`EngineError::Tokenizer`].
+    pub fn encode(
+        &self,
+        template: &InstructionTemplate,
+        row: &Row,
+        max_tokens: usize,
+    ) -> Result<Encoded, EngineError> {
+        let encode = match self.has_encoder {
+            true => encode_translation,
+            false => encode_row,
+        };
+        encode(self.tokenizer, template, row, max_tokens)
+            .map_err(|error| EngineError::Tokenizer(error.to_string()))
     }
 }
 
@@ -195,11 +236,10 @@ fn preview(row: &Row, example: &Example, template: &InstructionTemplate) -> RowP
 pub async fn prepare_rows<H: Host>(
     table: &Table,
     settings: &DataSettings,
-    tokenizer: &Tokenizer,
-    context: usize,
+    encoder: RowEncoder<'_>,
     host: &H,
 ) -> Result<(TrainingData, RowsReport), EngineError> {
-    let length = settings.max_tokens as usize;
+    let (length, context) = (settings.max_tokens as usize, encoder.context);
     if length < 2 || length > context {
         return Err(EngineError::Settings(format!(
             "rows can have 2 to {context} tokens with this model, not {length}"
@@ -239,15 +279,14 @@ pub async fn prepare_rows<H: Host>(
             });
             host.breathe().await;
         }
-        let encoded = encode_row(tokenizer, &template, row, length)
-            .map_err(|error| EngineError::Tokenizer(error.to_string()))?;
-        let Encoded::Example(example) = encoded else {
+        let Encoded::Example(example) = encoder.encode(&template, row, length)? else {
             report.skipped += 1;
             continue;
         };
         report.truncated += u32::from(example.truncated);
-        report.tokens += example.ids.len() as u64;
-        report.longest = report.longest.max(example.ids.len() as u32);
+        let tokens = example.source.len() + example.ids.len();
+        report.tokens += tokens as u64;
+        report.longest = report.longest.max(tokens as u32);
         if report.preview.len() < SAMPLE_ROWS {
             report.preview.push(preview(row, &example, &template));
         }

@@ -23,7 +23,7 @@ use crate::train::TrainingData;
 use crate::weights::ByteSource;
 pub use adapters::{HeldAdapter, export_adapter, import_adapter};
 pub use audit::{Audit, Audited};
-pub use data::prepare_rows;
+pub use data::{RowEncoder, prepare_rows};
 pub use model::{LoadedModel, load_model};
 pub use report::error_report;
 

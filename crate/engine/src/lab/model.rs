@@ -42,12 +42,14 @@ pub async fn load_model<H: Host>(
     let tokenizer = read_all(files.get("tokenizer.json")?).await?;
     let tokenizer = Tokenizer::parse(&tokenizer, config.bos, &config.eos)
         .map_err(|error| EngineError::Tokenizer(error.to_string()))?;
-    if tokenizer.vocab_size() > config.vocab_size {
-        return Err(EngineError::Tokenizer(format!(
-            "tokenizer.json has {} tokens, the model's embedding table {}; they belong to different models",
-            tokenizer.vocab_size(),
-            config.vocab_size
-        )));
+    for (_, stack) in config.stacks() {
+        if tokenizer.vocab_size() > stack.vocab_size {
+            return Err(EngineError::Tokenizer(format!(
+                "tokenizer.json has {} tokens, the model's embedding table {}; they belong to different models",
+                tokenizer.vocab_size(),
+                stack.vocab_size
+            )));
+        }
     }
     let begun = host.now_ms();
     let mut progress = |done: u64, total: u64| {
@@ -79,7 +81,7 @@ impl LoadedModel {
             name: self.name.clone(),
             model_type: config.model_type.clone(),
             parameters: config.parameters(),
-            layers: config.num_layers() as u32,
+            layers: config.num_blocks() as u32,
             hidden: config.hidden_size as u32,
             vocab: config.vocab_size as u32,
             context: config.context as u32,
@@ -140,7 +142,7 @@ impl State {
             Some(template) => instruction(template).prompt(&prompt),
             None => prompt,
         };
-        let prompt = Prompt::new(&model.tokenizer, &text)?;
+        let prompt = Prompt::new(&model.tokenizer, &text, &model.decoder)?;
         let adapter = match adapter {
             Some(name) => Some(&self.adapter(&name)?.tensors),
             None => None,

@@ -1,6 +1,6 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, RngExt};
-use vaultlab_formats::config::{ModelConfig, PROJECTIONS};
+use vaultlab_formats::config::{LinearModule, ModelConfig, PROJECTIONS};
 use vaultlab_protocol::LoraSettings;
 
 use super::{BlockLora, DeviceAdapter, LoraPair};
@@ -54,7 +54,8 @@ pub struct LoraLayout {
 }
 
 impl LoraLayout {
-    /// The layout of `settings` on a model.
+    /// The layout of `settings` on a model. As with PEFT, a target such as `q_proj` names the projection everywhere:
+    /// in an encoder, in a decoder and in its cross-attention.
     ///
     /// # Errors
     /// [`EngineError::Settings`] for rank 0, an unknown projection or none.
@@ -78,22 +79,16 @@ impl LoraLayout {
         let chosen = config
             .linear_modules()
             .into_iter()
-            .enumerate()
-            .filter(|(index, _)| {
-                settings
-                    .targets
-                    .iter()
-                    .any(|t| t == PROJECTIONS[index % PROJECTIONS.len()])
-            })
-            .map(|(index, module)| (index, module, settings.rank as usize, scale))
+            .filter(|module| settings.targets.iter().any(|t| t == module.name()))
+            .map(|module| (module, settings.rank as usize, scale))
             .collect();
         Self::from_modules(config, chosen)
     }
 
-    /// A layout from (index among the model's linear modules, module, rank, scale), in forward order.
+    /// A layout from (module, rank, scale), in forward order.
     pub(crate) fn from_modules(
         config: &ModelConfig,
-        chosen: Vec<(usize, vaultlab_formats::config::LinearModule, usize, f32)>,
+        chosen: Vec<(LinearModule, usize, f32)>,
     ) -> Result<Self, EngineError> {
         if chosen.is_empty() {
             return Err(EngineError::Settings(
@@ -103,11 +98,11 @@ impl LoraLayout {
         let mut first = 0;
         let modules: Vec<LoraModule> = chosen
             .into_iter()
-            .map(|(index, module, rank, scale)| {
+            .map(|(module, rank, scale)| {
                 let module = LoraModule {
                     path: module.path,
-                    block: index / PROJECTIONS.len(),
-                    projection: index % PROJECTIONS.len(),
+                    block: module.block,
+                    projection: module.projection,
                     rank,
                     inputs: module.inputs,
                     outputs: module.outputs,
@@ -120,7 +115,7 @@ impl LoraLayout {
             .collect();
         Ok(Self {
             modules,
-            blocks: config.num_layers(),
+            blocks: config.num_blocks(),
             parameters: first,
         })
     }

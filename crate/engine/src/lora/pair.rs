@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
+use crate::model::MOST_PROJECTIONS;
 use crate::ops;
 
 /// The two factors of one projection's update `scale · B · A`.
@@ -42,13 +43,13 @@ impl LoraPair {
 #[derive(Clone, Debug, Default)]
 pub struct BlockLora {
     /// Indexed like the block's projections.
-    pub pairs: [Option<LoraPair>; 7],
+    pub pairs: [Option<LoraPair>; MOST_PROJECTIONS],
 }
 
 /// An adapter on the device.
 #[derive(Clone, Debug)]
 pub struct DeviceAdapter {
-    /// One entry per block.
+    /// One entry per block, an encoder's before the decoder's.
     pub blocks: Vec<BlockLora>,
 }
 

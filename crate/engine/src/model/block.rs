@@ -1,11 +1,13 @@
-use burn::tensor::Tensor;
-use vaultlab_formats::config::{AttentionKind, ModelConfig};
+use std::sync::Arc;
 
-use super::{LayerCache, Matrix, RopeTables};
+use burn::tensor::Tensor;
+use vaultlab_formats::config::{AttentionKind, ModelConfig, StackRole};
+
+use super::{CrossAttention, Encoded, LayerCache, Matrix, RopeTables};
 use crate::lora::{BlockLora, Dropout};
 use crate::ops::{self, AttentionShape};
 
-/// The seven projections of a block, in the order of [`vaultlab_formats::config::PROJECTIONS`].
+/// The projections of a block are numbered as in [`vaultlab_formats::config::LinearModule::projection`].
 pub const Q: usize = 0;
 /// Key projection.
 pub const K: usize = 1;
@@ -19,6 +21,10 @@ pub const GATE: usize = 4;
 pub const UP: usize = 5;
 /// Down projection of the MLP.
 pub const DOWN: usize = 6;
+/// Query projection of cross-attention; its key, value and output projections follow.
+pub const CROSS: usize = 7;
+/// Projections a block can have.
+pub const MOST_PROJECTIONS: usize = 11;
 
 /// RMSNorm weights of a block; which of them exist is the family's layout.
 #[derive(Clone, Debug)]
@@ -46,7 +52,9 @@ pub struct BlockShape {
     pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// Keys a query sees at most; 0 for all.
+    /// True if a query sees no later key; false in an encoder.
+    pub causal: bool,
+    /// A query sees the keys less than this away from it; 0 for all.
     pub window: usize,
     /// Factor on the attention scores.
     pub scale: f32,
@@ -57,9 +65,10 @@ pub struct BlockShape {
 }
 
 impl BlockShape {
-    /// The shape of layer `layer`.
-    pub fn new(config: &ModelConfig, layer: usize) -> Self {
+    /// The shape of layer `layer` of a stack.
+    pub fn new(config: &ModelConfig, role: StackRole, layer: usize) -> Self {
         Self {
+            causal: role != StackRole::Encoder,
             heads: config.num_heads,
             kv_heads: config.num_kv_heads,
             head_dim: config.head_dim,
@@ -74,7 +83,8 @@ impl BlockShape {
     }
 }
 
-/// One transformer block: attention and gated MLP, each on a normalised copy of the residual stream.
+/// One transformer block: attention, in T5Gemma's decoder cross-attention, and gated MLP, each on a normalised copy of
+/// the residual stream.
 #[derive(Clone, Debug)]
 pub struct Block {
     /// Sizes and constants.
@@ -83,6 +93,8 @@ pub struct Block {
     pub norms: BlockNorms,
     /// Projections, indexed by [`Q`] to [`DOWN`].
     pub projections: [Matrix; 7],
+    /// Attention to an encoder's states.
+    pub cross: Option<CrossAttention>,
     /// Rotary tables of this layer.
     pub rope: RopeTables,
 }
@@ -96,6 +108,10 @@ pub struct BlockContext<'a> {
     pub dropout: Option<Dropout>,
     /// Keys and values of earlier positions; the block appends its own.
     pub cache: Option<&'a mut LayerCache>,
+    /// What the encoder made of the source; needed by blocks with cross-attention.
+    pub encoded: Option<&'a Encoded>,
+    /// Positions of each row before its padding, where queries could see past it: in an encoder.
+    pub lengths: Option<Arc<[u32]>>,
 }
 
 impl Block {
@@ -103,21 +119,38 @@ impl Block {
     pub fn forward(&self, x: Tensor<3>, mut context: BlockContext<'_>) -> Tensor<3> {
         let dims @ [batch, time, hidden] = x.dims();
         let x = x.reshape([batch * time, hidden]);
+        let norms = &self.norms;
+        let mut x = self.sublayer(
+            x,
+            &norms.pre_attention,
+            norms.post_attention.as_ref(),
+            |x| self.attention(x, batch, time, &mut context),
+        );
+        if let Some(cross) = &self.cross {
+            x = self.sublayer(x, &cross.pre_norm, Some(&cross.post_norm), |x| {
+                self.cross_attention(x, batch, time, &mut context)
+            });
+        }
+        self.sublayer(x, &norms.pre_mlp, norms.post_mlp.as_ref(), |x| {
+            self.mlp(x, batch, &context)
+        })
+        .reshape(dims)
+    }
+
+    /// The residual stream after `f` of its normalised copy, itself normalised or not, has joined it.
+    fn sublayer(
+        &self,
+        x: Tensor<2>,
+        pre: &Tensor<1>,
+        post: Option<&Tensor<1>>,
+        f: impl FnOnce(Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
         let eps = self.shape.eps;
-
-        let normed = ops::rms_norm(x.clone(), self.norms.pre_attention.clone(), eps);
-        let mut attended = self.attention(normed, batch, time, &mut context);
-        if let Some(w) = &self.norms.post_attention {
-            attended = ops::rms_norm(attended, w.clone(), eps);
+        let mut y = f(ops::rms_norm(x.clone(), pre.clone(), eps));
+        if let Some(post) = post {
+            y = ops::rms_norm(y, post.clone(), eps);
         }
-        let x = x + attended;
-
-        let normed = ops::rms_norm(x.clone(), self.norms.pre_mlp.clone(), eps);
-        let mut mlp = self.mlp(normed, batch, &context);
-        if let Some(w) = &self.norms.post_mlp {
-            mlp = ops::rms_norm(mlp, w.clone(), eps);
-        }
-        (x + mlp).reshape(dims)
+        x + y
     }
 
     fn attention(
@@ -131,6 +164,7 @@ impl Block {
             heads,
             kv_heads,
             head_dim,
+            causal,
             window,
             scale,
             soft_cap,
@@ -172,7 +206,9 @@ impl Block {
             capacity: k.dims()[1],
             filled: offset + time,
             offset,
+            causal,
             window,
+            key_lengths: context.lengths.clone(),
             scale,
             soft_cap,
         };
@@ -186,15 +222,19 @@ impl Block {
         self.project(DOWN, ops::gelu_gate(gate, up), batch, context)
     }
 
-    /// Projection `index` of x `[batch · time, in]`, with its adapter if it has one.
-    fn project(
+    /// Projection `index` of x `[batch · rows, in]`, with its adapter if it has one.
+    pub(super) fn project(
         &self,
         index: usize,
         x: Tensor<2>,
         batch: usize,
         context: &BlockContext<'_>,
     ) -> Tensor<2> {
-        let base = self.projections[index].forward(x.clone());
+        let matrix = match &self.cross {
+            Some(cross) if index >= CROSS => &cross.projections[index - CROSS],
+            _ => &self.projections[index],
+        };
+        let base = matrix.forward(x.clone());
         let Some(pair) = context.lora.and_then(|lora| lora.pairs[index].as_ref()) else {
             return base;
         };

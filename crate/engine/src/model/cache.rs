@@ -1,10 +1,13 @@
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
-/// Keys and values of one layer, `[1, capacity, kv_heads, head_dim]` each.
+use super::Encoded;
+
+/// Keys and values of one layer, `[sequences, capacity, kv_heads, head_dim]` each, and of its cross-attention.
 #[derive(Clone, Debug)]
 pub struct LayerCache {
     keys: Option<Tensor<4>>,
     values: Option<Tensor<4>>,
+    crossing: Option<(Tensor<4>, Tensor<4>)>,
     filled: usize,
 }
 
@@ -13,6 +16,7 @@ impl LayerCache {
         Self {
             keys: Some(Tensor::zeros(dims, device)),
             values: Some(Tensor::zeros(dims, device)),
+            crossing: None,
             filled: 0,
         }
     }
@@ -22,7 +26,8 @@ impl LayerCache {
         self.filled
     }
 
-    /// Writes keys and values `[1, time, kv_heads, head_dim]` after the filled positions; returns the whole cache.
+    /// Writes keys and values `[sequences, time, kv_heads, head_dim]` after the filled positions; returns the whole
+    /// cache.
     pub(super) fn append(&mut self, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let [batch, time, heads, dim] = k.dims();
         let range = [0..batch, self.filled..self.filled + time, 0..heads, 0..dim];
@@ -37,19 +42,45 @@ impl LayerCache {
         self.filled += time;
         (k, v)
     }
+
+    /// Keys and values of the encoder's states, once they were computed.
+    pub(super) fn crossing(&self) -> Option<(Tensor<4>, Tensor<4>)> {
+        self.crossing.clone()
+    }
+
+    /// Keeps keys and values of the encoder's states, which are the same at every step.
+    pub(super) fn keep_crossing(&mut self, k: &Tensor<4>, v: &Tensor<4>) {
+        if self.crossing.is_none() {
+            self.crossing = Some((k.clone(), v.clone()));
+        }
+    }
+
+    fn map(&mut self, f: impl Fn(Tensor<4>) -> Tensor<4>) {
+        self.keys = self.keys.take().map(&f);
+        self.values = self.values.take().map(&f);
+        self.crossing = self.crossing.take().map(|(k, v)| (f(k), f(v)));
+    }
 }
 
-/// The cache of every layer, for one sequence.
+/// The cache of every layer, for one sequence or for several of equal length that began alike; with an encoder, its
+/// states too.
 #[derive(Clone, Debug)]
 pub struct KvCache {
     pub(super) layers: Vec<LayerCache>,
+    pub(super) encoded: Option<Encoded>,
     capacity: usize,
 }
 
 impl KvCache {
-    pub(super) fn new(layers: usize, dims: [usize; 4], device: &Device) -> Self {
+    pub(super) fn new(
+        layers: usize,
+        dims: [usize; 4],
+        encoded: Option<Encoded>,
+        device: &Device,
+    ) -> Self {
         Self {
             layers: (0..layers).map(|_| LayerCache::new(dims, device)).collect(),
+            encoded,
             capacity: dims[1],
         }
     }
@@ -62,5 +93,28 @@ impl KvCache {
     /// Positions it can hold.
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Makes `count` sequences of the one there is.
+    pub fn repeat(&mut self, count: usize) {
+        self.layers
+            .iter_mut()
+            .for_each(|layer| layer.map(|x| x.repeat_dim(0, count)));
+    }
+
+    /// Goes on with the sequences numbered `rows`, any of them more than once.
+    pub fn select(&mut self, rows: &[usize]) {
+        let Some(device) = self
+            .layers
+            .first()
+            .and_then(|layer| Some(layer.keys.as_ref()?.device()))
+        else {
+            return;
+        };
+        let rows: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
+        let rows = Tensor::<1, Int>::from_data(rows.as_slice(), &device);
+        for layer in &mut self.layers {
+            layer.map(|x| x.select(0, rows.clone()));
+        }
     }
 }

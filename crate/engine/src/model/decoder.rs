@@ -1,53 +1,38 @@
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use vaultlab_formats::config::ModelConfig;
+use std::sync::Arc;
 
-use super::{Block, BlockContext, KvCache};
+use burn::tensor::{Device, Tensor};
+use vaultlab_formats::config::ModelConfig;
+use vaultlab_formats::examples::PaddedIds;
+
+use super::{BlockContext, Encoded, KvCache, Stack};
 use crate::lora::DeviceAdapter;
 use crate::ops;
 
-/// A decoder-only model of the Gemma family with frozen weights.
+/// A model of the Gemma family with frozen weights: its decoder, and the encoder that it reads if it has one.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     /// Its configuration.
     pub config: ModelConfig,
-    /// Embedding table, `[vocabulary, hidden]`; also the output matrix when tied.
-    pub embedding: Tensor<2>,
-    /// Output matrix when it is not tied, `[vocabulary, hidden]`.
+    /// T5Gemma's encoder.
+    pub encoder: Option<Stack>,
+    /// The decoder's embeddings, blocks and last norm.
+    pub stack: Stack,
+    /// Output matrix when it is not the embedding table, `[vocabulary, hidden]`.
     pub output: Option<Tensor<2>>,
-    /// Blocks in order.
-    pub blocks: Vec<Block>,
-    /// Weight of the last RMSNorm, `[hidden]`.
-    pub final_norm: Tensor<1>,
-    /// Factor on the embeddings, rounded to the checkpoint's type.
-    pub embedding_scale: f32,
 }
 
 impl Decoder {
     /// The device the weights are on.
     pub fn device(&self) -> Device {
-        self.final_norm.device()
-    }
-
-    /// Scaled embeddings of `ids`, row-major `[batch, time]`; result `[batch, time, hidden]`.
-    pub fn embed(&self, ids: &[u32], batch: usize) -> Tensor<3> {
-        let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        let time = ids.len() / batch;
-        let ids = Tensor::<1, Int>::from_data(TensorData::from(ids.as_slice()), &self.device());
-        ops::gather_rows(self.embedding.clone(), ids, self.embedding_scale).reshape([
-            batch,
-            time,
-            self.config.hidden_size,
-        ])
-    }
-
-    /// The last RMSNorm, `[rows, hidden]`.
-    pub fn norm(&self, x: Tensor<2>) -> Tensor<2> {
-        ops::rms_norm(x, self.final_norm.clone(), self.config.rms_norm_eps as f32)
+        self.stack.device()
     }
 
     /// The output matrix, `[vocabulary, hidden]`.
     pub fn output_table(&self) -> Tensor<2> {
-        self.output.as_ref().unwrap_or(&self.embedding).clone()
+        self.output
+            .as_ref()
+            .unwrap_or(&self.stack.embedding)
+            .clone()
     }
 
     /// The final soft-cap; 0 for none.
@@ -64,37 +49,61 @@ impl Decoder {
         }
     }
 
+    /// The encoder's residual stream before each block and after the last one, `[batch, width, hidden]` each; none for
+    /// a decoder-only model.
+    pub fn encoder_states(
+        &self,
+        source: &PaddedIds,
+        adapter: Option<&DeviceAdapter>,
+    ) -> Vec<Tensor<3>> {
+        let Some(encoder) = &self.encoder else {
+            return Vec::new();
+        };
+        let lengths: Arc<[u32]> = source.lengths.as_slice().into();
+        let mut states = Vec::with_capacity(encoder.blocks.len() + 1);
+        let around = |_| BlockContext {
+            lengths: Some(lengths.clone()),
+            ..BlockContext::default()
+        };
+        let x = encoder.embed(&source.ids, source.lengths.len());
+        let last = encoder.run(x, adapter, around, |x| states.push(x.clone()));
+        states.push(last);
+        states
+    }
+
+    /// What the encoder makes of a batch of sources; `None` for a decoder-only model.
+    pub fn encode(&self, source: &PaddedIds, adapter: Option<&DeviceAdapter>) -> Option<Encoded> {
+        let encoder = self.encoder.as_ref()?;
+        let last = self.encoder_states(source, adapter).pop()?;
+        let dims @ [batch, width, hidden] = last.dims();
+        Some(Encoded {
+            states: encoder
+                .norm(last.reshape([batch * width, hidden]))
+                .reshape(dims),
+            lengths: Some(source.lengths.as_slice().into()),
+        })
+    }
+
     /// The residual stream before each block and after the last one: `layers + 1` tensors `[batch, time, hidden]`.
     pub fn hidden_states(
         &self,
         ids: &[u32],
         batch: usize,
+        encoded: Option<&Encoded>,
         adapter: Option<&DeviceAdapter>,
     ) -> Vec<Tensor<3>> {
-        let mut states = Vec::with_capacity(self.blocks.len() + 1);
-        let last = self.through_blocks(ids, batch, adapter, |x| states.push(x.clone()));
+        let mut states = Vec::with_capacity(self.stack.blocks.len() + 1);
+        let around = |_| BlockContext {
+            encoded,
+            ..BlockContext::default()
+        };
+        let last = self
+            .stack
+            .run(self.stack.embed(ids, batch), adapter, around, |x| {
+                states.push(x.clone());
+            });
         states.push(last);
         states
-    }
-
-    /// Runs all blocks, showing `before` each one's input; returns the last one's output.
-    fn through_blocks(
-        &self,
-        ids: &[u32],
-        batch: usize,
-        adapter: Option<&DeviceAdapter>,
-        mut before: impl FnMut(&Tensor<3>),
-    ) -> Tensor<3> {
-        let mut x = self.embed(ids, batch);
-        for (index, block) in self.blocks.iter().enumerate() {
-            before(&x);
-            let context = BlockContext {
-                lora: adapter.map(|adapter| &adapter.blocks[index]),
-                ..BlockContext::default()
-            };
-            x = block.forward(x, context);
-        }
-        x
     }
 
     /// Normalised hidden states at every position of `ids` `[batch, time]`; result `[batch · time, hidden]`.
@@ -102,49 +111,73 @@ impl Decoder {
         &self,
         ids: &[u32],
         batch: usize,
+        encoded: Option<&Encoded>,
         adapter: Option<&DeviceAdapter>,
     ) -> Tensor<2> {
-        let x = self.through_blocks(ids, batch, adapter, |_| {});
+        let around = |_| BlockContext {
+            encoded,
+            ..BlockContext::default()
+        };
+        let x = self
+            .stack
+            .run(self.stack.embed(ids, batch), adapter, around, |_| {});
         let [batch, time, hidden] = x.dims();
-        self.norm(x.reshape([batch * time, hidden]))
+        self.stack.norm(x.reshape([batch * time, hidden]))
     }
 
     /// Logits at every position of `ids` `[batch, time]`; result `[batch · time, vocabulary]`.
-    pub fn forward(&self, ids: &[u32], batch: usize, adapter: Option<&DeviceAdapter>) -> Tensor<2> {
-        self.logits(self.last_hidden(ids, batch, adapter))
+    pub fn forward(
+        &self,
+        ids: &[u32],
+        batch: usize,
+        encoded: Option<&Encoded>,
+        adapter: Option<&DeviceAdapter>,
+    ) -> Tensor<2> {
+        self.logits(self.last_hidden(ids, batch, encoded, adapter))
     }
 
-    /// An empty cache for one sequence of at most `capacity` tokens.
-    pub fn new_cache(&self, capacity: usize) -> KvCache {
+    /// An empty cache for one sequence of at most `capacity` tokens that answers the source in `encoded`.
+    pub fn new_cache(&self, capacity: usize, encoded: Option<Encoded>) -> KvCache {
         let dims = [1, capacity, self.config.num_kv_heads, self.config.head_dim];
-        KvCache::new(self.blocks.len(), dims, &self.device())
+        // One source has no padding, and may come to be read by several sequences.
+        let encoded = encoded.map(|encoded| Encoded {
+            lengths: None,
+            ..encoded
+        });
+        KvCache::new(self.stack.blocks.len(), dims, encoded, &self.device())
     }
 
-    /// Runs `ids` after what `cache` holds and returns the logits of the last one, `[1, vocabulary]`.
+    /// Runs `ids`, row-major `[sequences, time]`, after what `cache` holds and returns the logits after the last of
+    /// each sequence, `[sequences, vocabulary]`.
     ///
     /// # Panics
     /// If the cache has no room for `ids`.
     pub fn decode(
         &self,
         ids: &[u32],
+        sequences: usize,
         cache: &mut KvCache,
         adapter: Option<&DeviceAdapter>,
     ) -> Tensor<2> {
+        let time = ids.len() / sequences;
         assert!(
-            cache.filled() + ids.len() <= cache.capacity(),
+            cache.filled() + time <= cache.capacity(),
             "the KV cache is full"
         );
-        let mut x = self.embed(ids, 1);
-        for (index, block) in self.blocks.iter().enumerate() {
+        let mut x = self.stack.embed(ids, sequences);
+        for ((_, block, lora), layer) in self.stack.numbered(adapter).zip(&mut cache.layers) {
             let context = BlockContext {
-                lora: adapter.map(|adapter| &adapter.blocks[index]),
-                cache: Some(&mut cache.layers[index]),
-                dropout: None,
+                lora,
+                cache: Some(layer),
+                encoded: cache.encoded.as_ref(),
+                ..BlockContext::default()
             };
             x = block.forward(x, context);
         }
-        let [_, time, hidden] = x.dims();
-        let last = x.reshape([time, hidden]).slice([time - 1..time]);
-        self.logits(self.norm(last))
+        let [_, _, hidden] = x.dims();
+        let last = x
+            .slice([0..sequences, time - 1..time])
+            .reshape([sequences, hidden]);
+        self.logits(self.stack.norm(last))
     }
 }

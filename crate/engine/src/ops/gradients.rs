@@ -121,7 +121,7 @@ impl<C: CheckpointStrategy> DifferentiableOps for Autodiff<CubeBackend, C> {
             .compute_bound()
             .stateful();
         let (q, k, v) = (q.into_primitive(), k.into_primitive(), v.into_primitive());
-        let (out, log_sums) = kernels::attention(q.clone(), k.clone(), v.clone(), shape);
+        let (out, log_sums) = kernels::attention(q.clone(), k.clone(), v.clone(), shape.clone());
         match prep {
             OpsKind::Tracked(prep) => prep.finish(([q, k, v, out.clone(), log_sums], shape), out),
             OpsKind::UnTracked(prep) => prep.finish(out),

@@ -47,7 +47,7 @@ pub fn rope(x: Tensor<4>, cosines: Tensor<2>, sines: Tensor<2>, position: usize)
     }
 }
 
-/// Causal grouped-query attention with soft-cap and sliding window; shapes as in [`AttentionShape`].
+/// Grouped-query attention with soft-cap, causal or not, with sliding window and padding; shapes as in [`AttentionShape`].
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, shape: AttentionShape) -> Tensor<4> {
     if is_gpu(&q.device()) {
         Tensor::from_dispatch(Dispatch::op_attention(

@@ -66,14 +66,27 @@ pub(super) fn rope(
     )
 }
 
-/// True where a query may not see a key, `[time, filled]`.
-fn hidden_keys(shape: &AttentionShape, like: &Tensor<4>) -> Tensor<2, Bool> {
-    let hidden: Vec<bool> = (0..shape.time)
-        .flat_map(|i| (0..shape.filled).map(move |j| (shape.offset + i, j)))
-        .map(|(position, j)| j > position || (shape.window > 0 && j + shape.window <= position))
+/// True where a query may not see a key, `[1 or batch, time, filled]`.
+fn hidden_keys(shape: &AttentionShape, like: &Tensor<4>) -> Tensor<3, Bool> {
+    let (time, filled, window) = (shape.time, shape.filled, shape.window);
+    let all = [filled as u32];
+    let lengths = shape.key_lengths.as_deref().unwrap_or(&all);
+    let hidden: Vec<bool> = lengths
+        .iter()
+        .flat_map(|&length| (0..time).map(move |i| (length as usize, shape.offset + i)))
+        .flat_map(|(length, position)| {
+            (0..filled).map(move |j| {
+                j >= length
+                    || (shape.causal && j > position)
+                    || (window > 0 && position.abs_diff(j) >= window)
+            })
+        })
         .collect();
     let device = like.device().without_autodiff();
-    Tensor::from_data(TensorData::new(hidden, [shape.time, shape.filled]), &device)
+    Tensor::from_data(
+        TensorData::new(hidden, [lengths.len(), time, filled]),
+        &device,
+    )
 }
 
 pub(super) fn attention(
@@ -92,6 +105,7 @@ pub(super) fn attention(
         ..
     } = shape;
     let hidden = hidden_keys(&shape, &q);
+    let (scale, soft_cap) = (shape.scale, shape.soft_cap);
     // [batch, kv_heads, heads per kv head, ...]: a kv head meets all its query heads in one product.
     let group = heads / kv_heads;
     let q = q
@@ -100,18 +114,25 @@ pub(super) fn attention(
         .reshape([batch, kv_heads, group * time, dim]);
     let k = k.narrow(1, 0, filled).swap_dims(1, 2);
     let v = v.narrow(1, 0, filled).swap_dims(1, 2);
-    let mut scores = matmul(q, k.swap_dims(2, 3)) * shape.scale;
-    if shape.soft_cap > 0.0 {
-        scores = (scores / shape.soft_cap).tanh() * shape.soft_cap;
+    let mut scores = matmul(q, k.swap_dims(2, 3)) * scale;
+    if soft_cap > 0.0 {
+        scores = (scores / soft_cap).tanh() * soft_cap;
     }
+    let rows = hidden.dims()[0];
     let mask = hidden
-        .reshape([1, 1, 1, time, filled])
+        .reshape([rows, 1, 1, time, filled])
         .expand([batch, kv_heads, group, time, filled]);
     let scores = scores
         .reshape([batch, kv_heads, group, time, filled])
-        .mask_fill(mask, -3.4e38)
+        .mask_fill(mask.clone(), -3.4e38)
         .reshape([batch, kv_heads, group * time, filled]);
-    matmul(softmax(scores, 3), v)
+    let mut weights = softmax(scores, 3);
+    if shape.key_lengths.is_some() {
+        // A query among the padding may see no key; what softmax makes of that is not wanted.
+        let mask = mask.reshape([batch, kv_heads, group * time, filled]);
+        weights = weights.mask_fill(mask, 0.0);
+    }
+    matmul(weights, v)
         .reshape([batch, kv_heads, group, time, dim])
         .permute([0, 3, 1, 2, 4])
         .reshape([batch, time, heads, dim])

@@ -23,7 +23,7 @@ pub async fn row_losses<P: AsyncFnMut(usize) -> Result<(), EngineError>>(
     let device = model.device();
     // Examples of like length share a pass, which saves padding.
     let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.sort_by_key(|&i| examples[i].ids.len());
+    order.sort_by_key(|&i| examples[i].source.len() + examples[i].ids.len());
     let mut losses = vec![0.0; examples.len()];
     let mut done = 0;
     for chunk in order.chunks(rows_at_once.max(1)) {
@@ -41,8 +41,9 @@ pub async fn row_losses<P: AsyncFnMut(usize) -> Result<(), EngineError>>(
             continue;
         }
         let wanted: Vec<i32> = positions.iter().map(|&p| targets[p as usize]).collect();
+        let encoded = model.encode(&batch.source, adapter);
         let states = model
-            .last_hidden(&batch.input_ids, batch.rows, adapter)
+            .last_hidden(&batch.input_ids, batch.rows, encoded.as_ref(), adapter)
             .select(
                 0,
                 Tensor::<1, Int>::from_data(TensorData::from(positions.as_slice()), &device),

@@ -20,11 +20,12 @@ pub async fn held_out_loss<P: AsyncFnMut() -> Result<(), EngineError>>(
 ) -> Result<Option<f64>, EngineError> {
     let device = model.device();
     let mut order: Vec<&Example> = examples.to_vec();
-    order.sort_by_key(|example| example.ids.len());
+    order.sort_by_key(|example| example.source.len() + example.ids.len());
     let (mut total, mut count) = (0.0, 0usize);
     for chunk in order.chunks(micro_batch) {
         let batch = MicroBatch::new(chunk, chunk.len(), model.config.pad.unwrap_or(0));
-        let states = model.last_hidden(&batch.input_ids, batch.rows, adapter);
+        let encoded = model.encode(&batch.source, adapter);
+        let states = model.last_hidden(&batch.input_ids, batch.rows, encoded.as_ref(), adapter);
         let (targets, weights) = shifted_targets(&batch);
         count += targets.iter().filter(|&&target| target >= 0).count();
         let targets = Tensor::<1, Int>::from_data(TensorData::from(targets.as_slice()), &device);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 use vaultlab_formats::config::ModelConfig;
-use vaultlab_formats::examples::{Example, MicroBatch};
+use vaultlab_formats::examples::{Example, MicroBatch, Widths};
 
 use super::Accumulator;
 use super::backprop::backward;
@@ -57,14 +57,14 @@ pub async fn gradient_sum<A: Accumulator, P: AsyncFnMut() -> Result<(), EngineEr
     for Share {
         members,
         rows,
-        width,
+        widths,
     } in shares(examples, micro_batch, &model.config, &device)
     {
         let adapter = adapters
             .entry(rows)
             .or_insert_with(|| layout.upload_groups(parameters, rows, &device));
         let texts: Vec<&Example> = members.iter().map(|&i| examples[i]).collect();
-        let batch = MicroBatch::of_width(&texts, rows, width, model.config.pad.unwrap_or(0));
+        let batch = MicroBatch::of_width(&texts, rows, widths, model.config.pad.unwrap_or(0));
         let dropout = dropout.map(|dropout| dropout.of_rows(&members, rows));
         let pass = backward(model, layout, adapter, &batch, dropout.as_ref());
         memory.sample(&device);
@@ -87,7 +87,7 @@ pub async fn gradient_sum<A: Accumulator, P: AsyncFnMut() -> Result<(), EngineEr
         norms,
         tokens: examples
             .iter()
-            .map(|example| example.ids.len() as u64)
+            .map(|example| (example.source.len() + example.ids.len()) as u64)
             .sum(),
     })
 }
@@ -98,8 +98,8 @@ struct Share {
     members: Vec<usize>,
     /// Rows computed, masked filler rows included.
     rows: usize,
-    /// Least width in tokens.
-    width: usize,
+    /// Least widths in tokens.
+    widths: Widths,
 }
 
 /// Rows on the CPU device are padded to the next multiple of this.
@@ -110,32 +110,37 @@ const CPU_WIDTH: usize = 8;
 /// An example's gradient must not depend on the others of its micro-batch, not even in its last bit: the sensitivity
 /// of a private sum counts one row. The GPU kernels add in an order of each output's own, whatever the width and the
 /// rows, so there every micro-batch may have the shape that suits the device. On the CPU device the order of a sum
-/// depends on the width, so only examples of the same padded length share a micro-batch. (`tests/batch_mates.rs`.)
+/// depends on the widths, so only examples of the same padded lengths share a micro-batch. (`tests/batch_mates.rs`.)
 fn shares(
     examples: &[&Example],
     micro_batch: usize,
     config: &ModelConfig,
     device: &Device,
 ) -> Vec<Share> {
-    let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.sort_by_key(|&i| examples[i].ids.len());
     let on_gpu = ops::is_gpu(device);
-    let width = |i: usize| match on_gpu {
-        true => 0,
-        false => examples[i]
-            .ids
-            .len()
-            .next_multiple_of(CPU_WIDTH)
-            .min(config.context),
+    let padded = |length: usize, context: usize| length.next_multiple_of(CPU_WIDTH).min(context);
+    let source_context = config.encoder.as_ref().map_or(0, |encoder| encoder.context);
+    let widths = |i: usize| match on_gpu {
+        true => Widths::default(),
+        false => Widths {
+            source: padded(examples[i].source.len(), source_context),
+            tokens: padded(examples[i].ids.len(), config.context),
+        },
     };
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|&i| {
+        let own = widths(i);
+        let length = examples[i].source.len() + examples[i].ids.len();
+        (own.source, own.tokens, length)
+    });
     order
-        .chunk_by(|&a, &b| width(a) == width(b))
+        .chunk_by(|&a, &b| widths(a) == widths(b))
         .flat_map(|alike| alike.chunks(micro_batch))
         .map(|members| Share {
             members: members.to_vec(),
             // One shape on the GPU, so that buffers are used again.
             rows: if on_gpu { micro_batch } else { members.len() },
-            width: width(members[0]),
+            widths: widths(members[0]),
         })
         .collect()
 }

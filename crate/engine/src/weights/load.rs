@@ -3,14 +3,18 @@ use std::collections::HashMap;
 use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
 use vaultlab_formats::checkpoint::{FloatChunks, Header, ShardIndex, TensorEntry};
-use vaultlab_formats::config::{ModelConfig, PROJECTIONS};
+use vaultlab_formats::config::{
+    CROSS_PROJECTIONS, ModelConfig, NormLayout, PROJECTIONS, StackRole,
+};
 use vaultlab_formats::int8::{Int8Error, Int8Quantizer};
 use vaultlab_formats::nf4::Nf4Quantizer;
 use vaultlab_protocol::WeightFormat;
 
 use super::{ModelFiles, read_all};
 use crate::EngineError;
-use crate::model::{Block, BlockNorms, BlockShape, Decoder, Matrix, RopeTables};
+use crate::model::{
+    Block, BlockNorms, BlockShape, CrossAttention, Decoder, Matrix, RopeTables, Stack,
+};
 
 /// Bytes read at a time.
 const CHUNK: u64 = 4 << 20;
@@ -20,7 +24,7 @@ const SINGLE: &str = "model.safetensors";
 /// Called after each piece with (bytes read, bytes in all); an error ends the load.
 pub type LoadProgress<'a> = dyn FnMut(u64, u64) -> Result<(), EngineError> + 'a;
 
-/// Loads a decoder-only model from safetensors, one file or sharded, in f32, f16 or bf16.
+/// Loads a model from safetensors, one file or sharded, in f32, f16 or bf16.
 ///
 /// The projections are converted to `format` as they pass; embeddings and norms stay in f32, as bitsandbytes leaves
 /// them.
@@ -52,33 +56,26 @@ pub async fn load_decoder(
         progress,
     };
 
-    let embedding = reader.table("model.embed_tokens.weight").await?;
-    let mut ropes: HashMap<[u64; 2], RopeTables> = HashMap::new();
-    let mut blocks = Vec::with_capacity(config.num_layers());
-    for (layer, layer_config) in config.layers.iter().enumerate() {
-        let rope = ropes
-            .entry([
-                layer_config.rope.theta.to_bits(),
-                layer_config.rope.linear_factor.to_bits(),
-            ])
-            .or_insert_with(|| {
-                RopeTables::new(&layer_config.rope, config.head_dim, config.context, device)
-            })
-            .clone();
-        blocks.push(reader.block(config, layer, rope).await?);
+    let mut encoder = None;
+    let mut first_block = 0;
+    if let Some(stack) = &config.encoder {
+        encoder = Some(reader.stack(stack, StackRole::Encoder, 0).await?);
+        first_block = stack.num_layers();
     }
-    let final_norm = reader.vector("model.norm.weight").await?;
+    let role = match encoder {
+        Some(_) => StackRole::Decoder,
+        None => StackRole::Only,
+    };
+    let stack = reader.stack(config, role, first_block).await?;
     let output = match config.tied_embeddings {
         true => None,
-        false => Some(reader.table("lm_head.weight").await?),
+        false => Some(reader.table(config.output_name()).await?),
     };
     Ok(Decoder {
-        embedding,
-        output,
-        blocks,
-        final_norm,
-        embedding_scale: config.embedding_scale as f32,
         config: config.clone(),
+        encoder,
+        stack,
+        output,
     })
 }
 
@@ -261,13 +258,44 @@ impl Reader<'_, '_> {
         }
     }
 
+    async fn stack(
+        &mut self,
+        config: &ModelConfig,
+        role: StackRole,
+        first_block: usize,
+    ) -> Result<Stack, EngineError> {
+        let prefix = role.prefix();
+        let embedding = self.table(&format!("{prefix}.embed_tokens.weight")).await?;
+        let mut ropes: HashMap<[u64; 2], RopeTables> = HashMap::new();
+        let mut blocks = Vec::with_capacity(config.num_layers());
+        for (layer, layer_config) in config.layers.iter().enumerate() {
+            let rope = layer_config.rope;
+            let tables = ropes
+                .entry([rope.theta.to_bits(), rope.linear_factor.to_bits()])
+                .or_insert_with(|| {
+                    RopeTables::new(&rope, config.head_dim, config.context, self.device)
+                })
+                .clone();
+            blocks.push(self.block(config, role, layer, tables).await?);
+        }
+        Ok(Stack {
+            embedding,
+            embedding_scale: config.embedding_scale as f32,
+            blocks,
+            first_block,
+            final_norm: self.vector(&format!("{prefix}.norm.weight")).await?,
+            eps: config.rms_norm_eps as f32,
+        })
+    }
+
     async fn block(
         &mut self,
         config: &ModelConfig,
+        role: StackRole,
         layer: usize,
         rope: RopeTables,
     ) -> Result<Block, EngineError> {
-        let prefix = format!("model.layers.{layer}");
+        let prefix = format!("{}.layers.{layer}", role.prefix());
         let norm = |name: &str| format!("{prefix}.{name}.weight");
         let layout = config.norms;
         let post_attention = match layout.post_attention() {
@@ -293,19 +321,43 @@ impl Reader<'_, '_> {
             query,
             key,
         };
-        let modules = config.linear_modules();
-        let mut projections = Vec::with_capacity(PROJECTIONS.len());
-        for module in &modules[layer * PROJECTIONS.len()..(layer + 1) * PROJECTIONS.len()] {
-            projections.push(self.matrix(&format!("{}.weight", module.path)).await?);
-        }
-        let Ok(projections) = <[Matrix; 7]>::try_from(projections) else {
-            unreachable!("a block has seven projections");
+        let part = |name: &str| match name {
+            "gate_proj" | "up_proj" | "down_proj" => norm(&format!("mlp.{name}")),
+            _ => norm(&format!("self_attn.{name}")),
+        };
+        let projections = self.matrices(PROJECTIONS.map(part)).await?;
+        let cross = match role {
+            StackRole::Only | StackRole::Encoder => None,
+            StackRole::Decoder => {
+                let [pre, post] = NormLayout::CROSS_ATTENTION.map(norm);
+                let names = CROSS_PROJECTIONS.map(|name| norm(&format!("cross_attn.{name}")));
+                Some(CrossAttention {
+                    pre_norm: self.vector(&pre).await?,
+                    post_norm: self.vector(&post).await?,
+                    projections: self.matrices(names).await?,
+                })
+            }
         };
         Ok(Block {
-            shape: BlockShape::new(config, layer),
+            shape: BlockShape::new(config, role, layer),
             norms,
             projections,
+            cross,
             rope,
         })
+    }
+
+    async fn matrices<const N: usize>(
+        &mut self,
+        names: [String; N],
+    ) -> Result<[Matrix; N], EngineError> {
+        let mut matrices = Vec::with_capacity(N);
+        for name in &names {
+            matrices.push(self.matrix(name).await?);
+        }
+        let Ok(matrices) = <[Matrix; N]>::try_from(matrices) else {
+            unreachable!("one matrix was read per name");
+        };
+        Ok(matrices)
     }
 }

@@ -83,7 +83,9 @@ pub struct Attention {
     pub capacity: usize,
     pub filled: usize,
     pub offset: usize,
+    pub causal: bool,
     pub window: usize,
+    pub key_lengths: Option<Vec<u32>>,
     pub scale: f64,
     pub soft_cap: f64,
 }
@@ -98,8 +100,12 @@ pub fn attention(q: &[f64], k: &[f64], v: &[f64], s: &Attention) -> Vec<f64> {
                     ((b * s.capacity + j) * s.kv_heads + h / (s.heads / s.kv_heads)) * s.dim
                 };
                 let position = s.offset + t;
-                let seen: Vec<usize> = (0..s.filled)
-                    .filter(|&j| j <= position && (s.window == 0 || position - j < s.window))
+                let keys = s.key_lengths.as_ref().map_or(s.filled, |l| l[b] as usize);
+                let seen: Vec<usize> = (0..keys)
+                    .filter(|&j| {
+                        (!s.causal || j <= position)
+                            && (s.window == 0 || position.abs_diff(j) < s.window)
+                    })
                     .collect();
                 let scores: Vec<f64> = seen
                     .iter()

@@ -2,7 +2,8 @@
 
 use super::{Family, ModelConfig, T5GemmaConfig};
 
-/// The linear projections of one layer, in forward order; the names LoRA targets go by.
+/// The linear projections of one layer, in forward order; the names LoRA targets go by. Cross-attention's are
+/// [`CROSS_PROJECTIONS`].
 pub const PROJECTIONS: [&str; 7] = [
     "q_proj",
     "k_proj",
@@ -12,6 +13,32 @@ pub const PROJECTIONS: [&str; 7] = [
     "up_proj",
     "down_proj",
 ];
+
+/// The four projections of a block's cross-attention; they follow [`PROJECTIONS`] in the numbering of a block's
+/// projections, and LoRA targets them by the same names as self-attention's.
+pub const CROSS_PROJECTIONS: [&str; 4] = ["q_proj", "k_proj", "v_proj", "o_proj"];
+
+/// Where the blocks of a model stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StackRole {
+    /// The only stack of a decoder-only model.
+    Only,
+    /// T5Gemma's encoder.
+    Encoder,
+    /// T5Gemma's decoder, whose blocks also attend to the encoder.
+    Decoder,
+}
+
+impl StackRole {
+    /// What the stack's tensor names begin with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Only => "model",
+            Self::Encoder => "model.encoder",
+            Self::Decoder => "model.decoder",
+        }
+    }
+}
 
 /// RMSNorms around attention and MLP, by the tensor names the checkpoints use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +96,10 @@ impl NormLayout {
         }
     }
 
+    /// Norms before and after cross-attention.
+    pub const CROSS_ATTENTION: [&'static str; 2] =
+        ["pre_cross_attn_layernorm", "post_cross_attn_layernorm"];
+
     fn names(self) -> impl Iterator<Item = &'static str> {
         let all = [
             Some(self.pre_attention()),
@@ -94,130 +125,171 @@ pub struct TensorSpec {
 pub struct LinearModule {
     /// Module path, e.g. `model.layers.0.self_attn.q_proj`; the weight is at `{path}.weight`.
     pub path: String,
+    /// Block it belongs to, the encoder's blocks before the decoder's.
+    pub block: usize,
+    /// Its number in the block: [`PROJECTIONS`], then [`CROSS_PROJECTIONS`].
+    pub projection: usize,
     /// Input width.
     pub inputs: usize,
     /// Output width.
     pub outputs: usize,
 }
 
+impl LinearModule {
+    /// The projection's name, e.g. `q_proj`: what LoRA targets go by.
+    pub fn name(&self) -> &'static str {
+        PROJECTIONS
+            .get(self.projection)
+            .unwrap_or_else(|| &CROSS_PROJECTIONS[self.projection - PROJECTIONS.len()])
+    }
+}
+
 impl ModelConfig {
-    /// The linear layers of every block, in forward order (see [`PROJECTIONS`]).
-    pub fn linear_modules(&self) -> Vec<LinearModule> {
-        self.stack_modules("model", None)
+    /// The model's stacks in the order they run, each with its configuration.
+    pub fn stacks(&self) -> Vec<(StackRole, &Self)> {
+        match &self.encoder {
+            None => vec![(StackRole::Only, self)],
+            Some(encoder) => vec![(StackRole::Encoder, encoder), (StackRole::Decoder, self)],
+        }
     }
 
-    /// Every tensor of a decoder-only checkpoint.
-    pub fn tensors(&self) -> Vec<TensorSpec> {
-        let mut all = self.stack_tensors("model", None);
-        if !self.tied_embeddings {
-            all.push(self.output_table("lm_head.weight"));
+    /// Blocks of all stacks.
+    pub fn num_blocks(&self) -> usize {
+        self.stacks()
+            .iter()
+            .map(|(_, stack)| stack.num_layers())
+            .sum()
+    }
+
+    /// The linear layers of every block, in forward order; the encoder's first.
+    pub fn linear_modules(&self) -> Vec<LinearModule> {
+        let mut first = 0;
+        let mut all = Vec::new();
+        for (stack, config) in self.stacks() {
+            let per_layer = self.layer_modules(stack, config);
+            for layer in 0..config.num_layers() {
+                all.extend(
+                    per_layer
+                        .iter()
+                        .map(|&(name, projection, inputs, outputs)| LinearModule {
+                            path: format!("{}.layers.{layer}.{name}", stack.prefix()),
+                            block: first + layer,
+                            projection,
+                            inputs,
+                            outputs,
+                        }),
+                );
+            }
+            first += config.num_layers();
         }
         all
     }
 
-    /// Parameters of a decoder-only checkpoint.
-    pub fn parameters(&self) -> u64 {
-        values(&self.tensors())
-    }
-
-    /// The linear layers of one stack. `memory` is the width of what cross-attention reads; a stack
-    /// with it has cross-attention after self-attention in every layer.
-    fn stack_modules(&self, stack: &str, memory: Option<usize>) -> Vec<LinearModule> {
-        let queries = self.num_heads * self.head_dim;
-        let keys = self.num_kv_heads * self.head_dim;
-        let (d, ff) = (self.hidden_size, self.intermediate_size);
-        let attention = |name: &'static str, from: usize| {
-            [
-                (name, "q_proj", d, queries),
-                (name, "k_proj", from, keys),
-                (name, "v_proj", from, keys),
-                (name, "o_proj", queries, d),
-            ]
-        };
-        let mut per_layer = attention("self_attn", d).to_vec();
-        per_layer.extend(memory.into_iter().flat_map(|m| attention("cross_attn", m)));
-        per_layer.extend([
-            ("mlp", "gate_proj", d, ff),
-            ("mlp", "up_proj", d, ff),
-            ("mlp", "down_proj", ff, d),
+    /// (name, number, input width, output width) of a layer's linear modules, in forward order.
+    fn layer_modules(
+        &self,
+        stack: StackRole,
+        config: &Self,
+    ) -> Vec<(&'static str, usize, usize, usize)> {
+        let queries = config.num_heads * config.head_dim;
+        let keys = config.num_kv_heads * config.head_dim;
+        let (d, ff) = (config.hidden_size, config.intermediate_size);
+        let mut modules = vec![
+            ("self_attn.q_proj", 0, d, queries),
+            ("self_attn.k_proj", 1, d, keys),
+            ("self_attn.v_proj", 2, d, keys),
+            ("self_attn.o_proj", 3, queries, d),
+        ];
+        if let (StackRole::Decoder, Some(encoder)) = (stack, &self.encoder) {
+            let source = encoder.hidden_size;
+            modules.extend([
+                ("cross_attn.q_proj", 7, d, queries),
+                ("cross_attn.k_proj", 8, source, keys),
+                ("cross_attn.v_proj", 9, source, keys),
+                ("cross_attn.o_proj", 10, queries, d),
+            ]);
+        }
+        modules.extend([
+            ("mlp.gate_proj", 4, d, ff),
+            ("mlp.up_proj", 5, d, ff),
+            ("mlp.down_proj", 6, ff, d),
         ]);
-        let module = |layer: usize, &(part, name, inputs, outputs): &(_, _, usize, usize)| {
-            let part: &str = part;
-            let name: &str = name;
-            LinearModule {
-                path: format!("{stack}.layers.{layer}.{part}.{name}"),
-                inputs,
-                outputs,
-            }
-        };
-        (0..self.num_layers())
-            .flat_map(|layer| per_layer.iter().map(move |entry| module(layer, entry)))
-            .collect()
+        modules
     }
 
-    /// Every tensor of one stack but the output table.
-    fn stack_tensors(&self, stack: &str, memory: Option<usize>) -> Vec<TensorSpec> {
-        let spec = |name: String, shape: Vec<usize>| TensorSpec { name, shape };
+    /// Every tensor of the model's checkpoint.
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        let mut all = Vec::new();
+        for (stack, config) in self.stacks() {
+            config.stack_norms_and_table(stack, &mut all);
+        }
+        all.extend(self.linear_modules().into_iter().map(|m| TensorSpec {
+            name: format!("{}.weight", m.path),
+            shape: vec![m.outputs, m.inputs],
+        }));
+        if !self.tied_embeddings {
+            all.push(TensorSpec {
+                name: self.output_name().to_owned(),
+                shape: vec![self.vocab_size, self.hidden_size],
+            });
+        }
+        all
+    }
+
+    /// Name of the output matrix where it is not the embedding table.
+    pub fn output_name(&self) -> &'static str {
+        match self.encoder {
+            None => "lm_head.weight",
+            Some(_) => "lm_head.out_proj.weight",
+        }
+    }
+
+    fn stack_norms_and_table(&self, stack: StackRole, all: &mut Vec<TensorSpec>) {
         let d = self.hidden_size;
-        let mut all = vec![self.output_table(&format!("{stack}.embed_tokens.weight"))];
-        let cross = memory.map(|_| ["pre_cross_attn_layernorm", "post_cross_attn_layernorm"]);
+        let mut spec = |name: String, shape: Vec<usize>| all.push(TensorSpec { name, shape });
+        let prefix = stack.prefix();
+        spec(
+            format!("{prefix}.embed_tokens.weight"),
+            vec![self.vocab_size, d],
+        );
         for layer in 0..self.num_layers() {
-            let prefix = format!("{stack}.layers.{layer}");
-            all.extend(
-                self.norms
-                    .names()
-                    .chain(cross.into_iter().flatten())
-                    .map(|n| spec(format!("{prefix}.{n}.weight"), vec![d])),
-            );
+            let crossing = match stack {
+                StackRole::Decoder => &NormLayout::CROSS_ATTENTION[..],
+                StackRole::Only | StackRole::Encoder => &[],
+            };
+            for name in self.norms.names().chain(crossing.iter().copied()) {
+                spec(format!("{prefix}.layers.{layer}.{name}.weight"), vec![d]);
+            }
             if self.qk_norm {
                 for name in ["q_norm", "k_norm"] {
-                    all.push(spec(
-                        format!("{prefix}.self_attn.{name}.weight"),
+                    spec(
+                        format!("{prefix}.layers.{layer}.self_attn.{name}.weight"),
                         vec![self.head_dim],
-                    ));
+                    );
                 }
             }
         }
-        all.extend(
-            self.stack_modules(stack, memory)
-                .into_iter()
-                .map(|m| spec(format!("{}.weight", m.path), vec![m.outputs, m.inputs])),
-        );
-        all.push(spec(format!("{stack}.norm.weight"), vec![d]));
-        all
+        spec(format!("{prefix}.norm.weight"), vec![d]);
     }
 
-    /// A table with a row per token: embeddings or output.
-    fn output_table(&self, name: &str) -> TensorSpec {
-        TensorSpec {
-            name: name.to_owned(),
-            shape: vec![self.vocab_size, self.hidden_size],
-        }
+    /// Parameters of the model's checkpoint.
+    pub fn parameters(&self) -> u64 {
+        values(&self.tensors())
     }
 }
 
 impl T5GemmaConfig {
-    /// The linear layers of both stacks in forward order, the encoder's first; every decoder layer has
-    /// `cross_attn` between `self_attn` and `mlp`, its keys and values as wide as the encoder.
+    /// As [`ModelConfig::linear_modules`] of the two stacks as one model.
     pub fn linear_modules(&self) -> Vec<LinearModule> {
-        let mut all = self.encoder.stack_modules("model.encoder", None);
-        let memory = Some(self.encoder.hidden_size);
-        all.extend(self.decoder.stack_modules("model.decoder", memory));
-        all
+        self.clone().into_model().linear_modules()
     }
 
-    /// Every tensor of a T5Gemma checkpoint. The decoder's embeddings are the output table if tied.
+    /// As [`ModelConfig::tensors`] of the two stacks as one model.
     pub fn tensors(&self) -> Vec<TensorSpec> {
-        let mut all = self.encoder.stack_tensors("model.encoder", None);
-        let memory = Some(self.encoder.hidden_size);
-        all.extend(self.decoder.stack_tensors("model.decoder", memory));
-        if !self.decoder.tied_embeddings {
-            all.push(self.decoder.output_table("lm_head.out_proj.weight"));
-        }
-        all
+        self.clone().into_model().tensors()
     }
 
-    /// Parameters of a T5Gemma checkpoint.
+    /// As [`ModelConfig::parameters`] of the two stacks as one model.
     pub fn parameters(&self) -> u64 {
         values(&self.tensors())
     }

@@ -20,7 +20,7 @@ pub use any::AnyConfig;
 pub use attention::AttentionKind;
 pub use error::ConfigError;
 pub use generation::GenerationConfig;
-pub use layout::{LinearModule, NormLayout, PROJECTIONS, TensorSpec};
+pub use layout::{CROSS_PROJECTIONS, LinearModule, NormLayout, PROJECTIONS, StackRole, TensorSpec};
 pub use quantization::{BitsAndBytes4, Quantization};
 pub use rope::Rope;
 pub use t5gemma::T5GemmaConfig;
@@ -61,9 +61,12 @@ pub struct LayerConfig {
     pub rope: Rope,
 }
 
-/// A decoder-only model of the family (or one stack of T5Gemma).
+/// A model of the family: its decoder, and the encoder that the decoder reads if it has one. Also one stack of T5Gemma.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
+    /// T5Gemma's encoder, whose states the decoder attends to; `None` for decoder-only models. Bidirectional, and its
+    /// sliding window is exclusive: |q - k| < window.
+    pub encoder: Option<Box<ModelConfig>>,
     /// Member of the family.
     pub family: Family,
     /// `model_type` as written.
@@ -115,11 +118,10 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// Reads `config.json` of a decoder-only model.
+    /// Reads `config.json` of a model of the family.
     ///
     /// # Errors
-    /// Every missing, contradictory or unsupported key is an error that names the key. A T5Gemma
-    /// configuration is refused here; read it with [`T5GemmaConfig::parse`].
+    /// Every missing, contradictory or unsupported key is an error that names the key.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let object = parse_object(bytes)?;
         let outer = Fields::new(&object, "");
@@ -141,13 +143,7 @@ impl ModelConfig {
                 config.model_type = model_type.to_owned();
                 return Ok(config);
             }
-            "t5gemma" => {
-                return Err(ConfigError::Unsupported {
-                    key: "model_type".to_owned(),
-                    value: model_type.to_owned(),
-                    advice: "an encoder-decoder model cannot be used where a decoder is asked for",
-                });
-            }
+            "t5gemma" => return Ok(T5GemmaConfig::read(outer)?.into_model()),
             other => {
                 return Err(ConfigError::UnsupportedModel {
                     model_type: other.to_owned(),
@@ -199,6 +195,7 @@ impl ModelConfig {
             .collect::<Result<_, ConfigError>>()?;
         let (attention_softcap, final_softcap) = softcaps(fields, family)?;
         let config = Self {
+            encoder: None,
             family,
             model_type: fields.text("model_type")?.unwrap_or_default().to_owned(),
             vocab_size: fields.size("vocab_size")?,
@@ -240,7 +237,7 @@ impl ModelConfig {
         self
     }
 
-    /// Number of layers.
+    /// Number of layers; the decoder's, where there is an encoder.
     pub fn num_layers(&self) -> usize {
         self.layers.len()
     }

@@ -17,7 +17,10 @@ impl T5GemmaConfig {
     /// As [`ModelConfig::parse`]; keys are named with their stack (`encoder.hidden_size`).
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let object = parse_object(bytes)?;
-        let outer = Fields::new(&object, "");
+        Self::read(Fields::new(&object, ""))
+    }
+
+    pub(super) fn read(outer: Fields<'_>) -> Result<Self, ConfigError> {
         match outer.text("model_type")? {
             Some("t5gemma") => {}
             Some(other) => {
@@ -46,5 +49,14 @@ impl T5GemmaConfig {
             }
         }
         Ok(Self { encoder, decoder })
+    }
+
+    /// The two stacks as one model.
+    pub fn into_model(self) -> ModelConfig {
+        ModelConfig {
+            model_type: "t5gemma".to_owned(),
+            encoder: Some(Box::new(self.encoder)),
+            ..self.decoder
+        }
     }
 }

@@ -1,5 +1,42 @@
 use super::{Example, IGNORED};
 
+/// Sequences of ids side by side, padded on the right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaddedIds {
+    /// Ids a row.
+    pub width: usize,
+    /// `[rows, width]` row-major.
+    pub ids: Vec<u32>,
+    /// Ids of each row that are no padding; 0 for a filler row.
+    pub lengths: Vec<u32>,
+}
+
+impl PaddedIds {
+    /// Pads `sequences` to the longest of them, and to at least `width`, and adds rows of padding up to `rows`.
+    pub fn new(sequences: &[&[u32]], rows: usize, width: usize, pad: u32) -> Self {
+        let rows = rows.max(sequences.len());
+        let longest = sequences.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let width = width.max(longest);
+        let mut ids = vec![pad; rows * width];
+        let mut lengths = vec![0; rows];
+        for (row, sequence) in sequences.iter().enumerate() {
+            let start = row * width;
+            ids[start..start + sequence.len()].copy_from_slice(sequence);
+            lengths[row] = sequence.len() as u32;
+        }
+        Self {
+            width,
+            ids,
+            lengths,
+        }
+    }
+
+    /// One sequence without padding.
+    pub fn one(ids: &[u32]) -> Self {
+        Self::new(&[ids], 1, 0, 0)
+    }
+}
+
 /// Examples side by side, padded on the right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MicroBatch {
@@ -13,37 +50,48 @@ pub struct MicroBatch {
     pub labels: Vec<i32>,
     /// Tokens of each row that are no padding; 0 for a filler row.
     pub lengths: Vec<u32>,
+    /// What an encoder reads. Its rows have no width of their own if no example has a source.
+    pub source: PaddedIds,
 }
 
 impl MicroBatch {
     /// Pads `examples` to the longest of them and fills up with masked rows to `rows` rows (none if
-    /// there are already as many). Causal attention never sees padding on the right, and masked
-    /// rows have no loss, so neither changes the result.
+    /// there are already as many). Causal attention never sees padding on the right, the encoder's
+    /// lengths keep it from its own, and masked rows have no loss, so none of it changes the result.
     pub fn new(examples: &[&Example], rows: usize, pad: u32) -> Self {
-        Self::of_width(examples, rows, 0, pad)
+        Self::of_width(examples, rows, Widths::default(), pad)
     }
 
-    /// The same, padded to at least `width` tokens.
-    pub fn of_width(examples: &[&Example], rows: usize, width: usize, pad: u32) -> Self {
-        let rows = rows.max(examples.len());
-        let longest = examples.iter().map(|e| e.ids.len()).max().unwrap_or(0);
-        let width = width.max(longest);
-        let mut input_ids = vec![pad; rows * width];
-        let mut labels = vec![IGNORED; rows * width];
-        let mut lengths = vec![0; rows];
+    /// The same, padded to at least these widths.
+    pub fn of_width(examples: &[&Example], rows: usize, widths: Widths, pad: u32) -> Self {
+        let ids: Vec<&[u32]> = examples.iter().map(|e| e.ids.as_slice()).collect();
+        let sources: Vec<&[u32]> = examples.iter().map(|e| e.source.as_slice()).collect();
+        let PaddedIds {
+            width,
+            ids: input_ids,
+            lengths,
+        } = PaddedIds::new(&ids, rows, widths.tokens, pad);
+        let mut labels = vec![IGNORED; input_ids.len()];
         for (row, example) in examples.iter().enumerate() {
             let start = row * width;
-            let end = start + example.ids.len();
-            input_ids[start..end].copy_from_slice(&example.ids);
-            labels[start..end].copy_from_slice(&example.labels);
-            lengths[row] = example.ids.len() as u32;
+            labels[start..start + example.labels.len()].copy_from_slice(&example.labels);
         }
         Self {
-            rows,
+            rows: lengths.len(),
             width,
             input_ids,
             labels,
             lengths,
+            source: PaddedIds::new(&sources, rows, widths.source, pad),
         }
     }
+}
+
+/// Least widths of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Widths {
+    /// Of what an encoder reads.
+    pub source: usize,
+    /// Of the decoder's tokens.
+    pub tokens: usize,
 }

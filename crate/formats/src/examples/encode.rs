@@ -7,10 +7,16 @@ pub const IGNORED: i32 = -100;
 
 /// A row as token ids.
 ///
+/// For an encoder-decoder the prompt is the encoder's `source`, and `ids` are the decoder's start token and the response.
+/// That is the usual shift (decoder inputs are the labels moved right behind the start token, -100 read as padding)
+/// written so that one rule serves both kinds of model.
+///
 /// `labels[i]` is `ids[i]` where the model is to learn that token and [`IGNORED`] elsewhere, not
 /// shifted: the loss at position i - 1 predicts `labels[i]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Example {
+    /// What an encoder reads; empty for decoder-only models.
+    pub source: Vec<u32>,
     /// BOS, template, prompt, response, and EOS if it fits.
     pub ids: Vec<u32>,
     /// As long as `ids`.
@@ -20,6 +26,23 @@ pub struct Example {
 }
 
 impl Example {
+    /// An example for an encoder-decoder from its unshifted labels: the loss at position t of the decoder, whose
+    /// inputs are `start` and the labels before t, predicts `labels[t]`. Where a label is [`IGNORED`] the decoder
+    /// reads `pad`.
+    pub fn translation(source: Vec<u32>, labels: &[i32], start: u32, pad: u32) -> Self {
+        let inputs = labels
+            .iter()
+            .map(|&label| u32::try_from(label).unwrap_or(pad));
+        Self {
+            source,
+            ids: std::iter::once(start).chain(inputs).collect(),
+            labels: std::iter::once(IGNORED)
+                .chain(labels.iter().copied())
+                .collect(),
+            truncated: false,
+        }
+    }
+
     /// Tokens the loss is taken on, EOS included.
     pub fn target_tokens(&self) -> usize {
         self.labels
@@ -36,6 +59,8 @@ pub enum SkipReason {
     EmptyResponse,
     /// The prompt fills the maximum length, so that no response token is left.
     NoTargetWithinLength,
+    /// An encoder has nothing to read: the row has no prompt, or an empty one.
+    EmptySource,
 }
 
 /// What became of a row.
@@ -110,9 +135,48 @@ pub fn encode_row(
     }
     let truncated = ids.len() < whole;
     Ok(Encoded::Example(Example {
+        source: Vec::new(),
         ids,
         labels,
         truncated,
+    }))
+}
+
+/// Encodes a row for an encoder-decoder: the encoder reads the prompt in its template, without BOS; the decoder learns
+/// the response and EOS after its start token, the tokenizer's BOS. Each side is cut at `max_tokens`.
+///
+/// # Errors
+/// [`TokenizerError::Failed`].
+pub fn encode_translation(
+    tokenizer: &Tokenizer,
+    template: &InstructionTemplate,
+    row: &Row,
+    max_tokens: usize,
+) -> Result<Encoded, TokenizerError> {
+    if row.response.trim().is_empty() {
+        return Ok(Encoded::Skipped(SkipReason::EmptyResponse));
+    }
+    let mut source = match &row.prompt {
+        Some(prompt) => tokenizer.encode(&template.prompt(prompt), false)?,
+        None => Vec::new(),
+    };
+    if source.is_empty() {
+        return Ok(Encoded::Skipped(SkipReason::EmptySource));
+    }
+    let response = tokenizer.encode(&row.response, false)?;
+    if max_tokens < 2 || response.is_empty() {
+        return Ok(Encoded::Skipped(SkipReason::NoTargetWithinLength));
+    }
+    let mut labels: Vec<i32> = response.iter().map(|&id| label(id)).collect();
+    labels.extend(tokenizer.eos().first().map(|&eos| label(eos)));
+    let whole = (source.len(), labels.len());
+    source.truncate(max_tokens);
+    labels.truncate(max_tokens - 1);
+    let truncated = (source.len(), labels.len()) < whole;
+    let example = Example::translation(source, &labels, tokenizer.bos(), 0);
+    Ok(Encoded::Example(Example {
+        truncated,
+        ..example
     }))
 }
 

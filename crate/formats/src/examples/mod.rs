@@ -4,8 +4,8 @@ mod batch;
 mod encode;
 mod split;
 
-pub use batch::MicroBatch;
-pub use encode::{Encoded, Example, IGNORED, SkipReason, encode_row};
+pub use batch::{MicroBatch, PaddedIds, Widths};
+pub use encode::{Encoded, Example, IGNORED, SkipReason, encode_row, encode_translation};
 pub use split::{Split, canonical, split_held_out};
 
 /// One training row before tokenisation.

@@ -3,12 +3,13 @@
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha20Rng;
 use vaultlab_formats::dataset::{Format, Table};
-use vaultlab_formats::examples::{Encoded, Example, IGNORED, Row, encode_row};
+use vaultlab_formats::examples::{Encoded, Example, IGNORED, Row};
 use vaultlab_formats::tokenizer::{Tokenizer, TokenizerError};
 use vaultlab_protocol::{CanaryKind, DataSettings};
 
 use crate::EngineError;
 use crate::lab::LoadedModel;
+use crate::lab::data::RowEncoder;
 use crate::lab::model::instruction;
 use crate::train::MadeUpRow;
 
@@ -66,7 +67,7 @@ pub(super) fn text_row(
     };
     let template = instruction(settings.template.clone());
     let length = settings.max_tokens as usize;
-    let encoded = encode_row(&model.tokenizer, &template, &row, length).map_err(tokenizer_error)?;
+    let encoded = RowEncoder::of(model).encode(&template, &row, length)?;
     match encoded {
         Encoded::Example(example) if !example.truncated => Ok(MadeUpRow {
             example,
@@ -151,6 +152,11 @@ impl<'m> TokenForm<'m> {
             ids.push(self.ordinary_token(random)?);
         }
         ids.extend(&self.before_response);
+        let mut source = Vec::new();
+        if self.model.decoder.encoder.is_some() {
+            // An encoder reads the prompt, without BOS.
+            source = ids.split_off(1);
+        }
         let mut labels = vec![IGNORED; ids.len()];
         for _ in 0..self.response_tokens {
             let id = self.ordinary_token(random)?;
@@ -162,8 +168,12 @@ impl<'m> TokenForm<'m> {
             labels.push(end as i32);
         }
         let mut identity = TOKENS.to_vec();
-        ids.iter().for_each(|id| identity.extend(id.to_le_bytes()));
+        source
+            .iter()
+            .chain(&ids)
+            .for_each(|id| identity.extend(id.to_le_bytes()));
         let example = Example {
+            source,
             ids,
             labels,
             truncated: false,

@@ -82,10 +82,9 @@ impl Secret {
         let on = on.await?;
         let failed = |error: AuditError| EngineError::Settings(error.to_string());
         let mut report = ExposureReport {
-            trained: trained
-                .train
-                .iter()
-                .any(|row| row.ids == self.row.example.ids),
+            trained: trained.train.iter().any(|row| {
+                (&row.source, &row.ids) == (&self.row.example.source, &self.row.example.ids)
+            }),
             bits: 0.0,
             bits_before: 0.0,
             rank: 0,
