@@ -47,7 +47,7 @@ async function runParity(device, families) {
 }
 
 // On the software adapter one family takes minutes; natively, on Vulkan, all of them run on the same kernels.
-const FAMILIES = { cpu: ['vaultgemma', 'gemma1', 'gemma2', 'gemma3'], gpu: ['vaultgemma'] };
+const FAMILIES = { cpu: ['vaultgemma', 'gemma1', 'gemma2', 'gemma3', 't5gemma'], gpu: ['vaultgemma'] };
 
 for (const [kind, families] of Object.entries(FAMILIES)) {
   test(`the engine agrees with its references on the ${kind} device`, { timeout: TIMEOUT }, async (t) => {

@@ -70,6 +70,8 @@ pub enum Subcommand {
     Logits(Logits),
     /// Answer a prompt.
     Generate(Generate),
+    /// The likeliest continuations of a sequence of ids that a beam search finds.
+    Beam(Beam),
     /// Fine-tune a LoRA adapter, privately unless told otherwise.
     Finetune(Finetune),
     /// Attack a run of one's own: train once with canaries among the rows, and bound ε from below.
@@ -100,15 +102,55 @@ pub struct Model {
     pub adapter: Option<PathBuf>,
 }
 
+/// A sequence of ids, for a decoder alone or for an encoder and its decoder.
+#[derive(Args)]
+pub struct Ids {
+    /// Token ids, comma-separated.
+    #[arg(long, value_delimiter = ',', required_unless_present = "encoder_ids")]
+    pub ids: Vec<u32>,
+    /// T5Gemma: what the encoder reads.
+    #[arg(long, value_delimiter = ',', conflicts_with = "ids")]
+    pub encoder_ids: Vec<u32>,
+    /// T5Gemma: what the decoder has so far, its start token included; that alone if not given.
+    #[arg(long, value_delimiter = ',', conflicts_with = "ids")]
+    pub decoder_ids: Vec<u32>,
+}
+
+/// Arguments of `beam`.
+#[derive(Args)]
+pub struct Beam {
+    /// Model.
+    #[command(flatten)]
+    pub model: Model,
+    /// The prompt's ids.
+    #[command(flatten)]
+    pub ids: Ids,
+    /// Sequences kept at every step, and printed.
+    #[arg(long, default_value_t = 4)]
+    pub beams: usize,
+    /// New tokens at most.
+    #[arg(long, default_value_t = 64)]
+    pub max_new_tokens: usize,
+    /// Scores are log-probabilities over the number of new tokens to this power.
+    #[arg(long, default_value_t = 1.0)]
+    pub length_penalty: f64,
+    /// Penalty on ids seen before; 1 for none.
+    #[arg(long, default_value_t = 1.0)]
+    pub repetition_penalty: f32,
+    /// Ids that end a sequence, instead of the model's own.
+    #[arg(long, value_delimiter = ',')]
+    pub eos: Vec<u32>,
+}
+
 /// Arguments of `logits`.
 #[derive(Args)]
 pub struct Logits {
     /// Model.
     #[command(flatten)]
     pub model: Model,
-    /// Token ids, comma-separated.
-    #[arg(long, value_delimiter = ',', required = true)]
-    pub ids: Vec<u32>,
+    /// Token ids.
+    #[command(flatten)]
+    pub ids: Ids,
     /// File to write: tensor `logits`, [tokens, vocabulary], f32.
     #[arg(long)]
     pub out: PathBuf,

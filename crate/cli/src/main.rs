@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         match arguments.command {
             Subcommand::Logits(args) => commands::logits::run(&args, device).await,
             Subcommand::Generate(args) => commands::generate::run(args, device).await,
+            Subcommand::Beam(args) => commands::beam::run(&args, device).await,
             Subcommand::Finetune(args) => commands::finetune::run(args, device).await,
             Subcommand::Audit(args) => commands::audit::run(*args, device).await,
             Subcommand::AuditBound(args) => commands::audit::bound(&args),

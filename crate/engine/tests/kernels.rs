@@ -368,15 +368,16 @@ fn attention() {
             ..base.clone()
         },
         AttentionShape {
-            batch: 3,
-            time: 70,
-            capacity: 70,
-            filled: 70,
-            dim: 4,
+            time: 67,
+            heads: 1,
+            kv_heads: 1,
+            capacity: 67,
+            filled: 67,
+            dim: 2,
             causal: false,
-            window: 66,
+            window: 65,
             soft_cap: 1.5,
-            key_lengths: Some([1, 68, 70].into()),
+            key_lengths: Some([66, 67].into()),
             ..base.clone()
         },
         // Cross-attention: more keys than queries and fewer, over rows of different lengths, one of them empty.

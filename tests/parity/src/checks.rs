@@ -1,6 +1,6 @@
 use vaultlab_engine::EngineError;
 use vaultlab_engine::device::{MemoryMeter, OpenDevice};
-use vaultlab_engine::generate::Sampler;
+use vaultlab_engine::generate::{BeamSettings, Prompt, Sampler, beam_search};
 use vaultlab_engine::lab::import_adapter;
 use vaultlab_engine::lora::LoraLayout;
 use vaultlab_engine::model::Decoder;
@@ -10,7 +10,7 @@ use vaultlab_engine::train::{
 };
 use vaultlab_engine::weights::{MemorySource, ModelFiles, load_decoder};
 use vaultlab_formats::config::ModelConfig;
-use vaultlab_formats::examples::Example;
+use vaultlab_formats::examples::{Example, PaddedIds};
 use vaultlab_privacy::grid::Grid;
 use vaultlab_privacy::noise::StepNoise;
 use vaultlab_privacy::session::{ClippedSum, PrivacyPlan};
@@ -20,7 +20,7 @@ use crate::golden::Golden;
 use crate::{Check, GoldenFiles};
 
 /// Families with golden models that the engine runs.
-pub const FAMILIES: [&str; 4] = ["vaultgemma", "gemma1", "gemma2", "gemma3"];
+pub const FAMILIES: [&str; 5] = ["vaultgemma", "gemma1", "gemma2", "gemma3", "t5gemma"];
 
 const ALLOWED: f64 = 1e-4;
 const LOSS_ALLOWED: f64 = 1e-5;
@@ -44,10 +44,16 @@ pub async fn run(
         checks.forward(family).await?;
         checks.cached_decode(family).await?;
         checks.greedy(family).await?;
+        checks.beams(family).await?;
     }
     checks.nf4().await?;
-    checks.adapter_on_and_off().await?;
-    checks.gradient_of_each_example().await?;
+    // Encoder, cross-attention and all: T5Gemma's adapter is checked where the model is.
+    for family in ["vaultgemma", "t5gemma"] {
+        if families.contains(&family) {
+            checks.adapter_on_and_off(family).await?;
+            checks.gradient_of_each_example(family).await?;
+        }
+    }
     checks.clipped_sum().await?;
     checks.rows_stand_alone().await?;
     checks.adamw();
@@ -150,24 +156,44 @@ impl Checks<'_> {
             .tensors(&format!("models/{family}/golden.safetensors"));
         let model = self.decoder(family, WeightFormat::F32).await?;
         self.logits_and_loss(family, &model, &golden).await?;
-        let states = model.hidden_states(&golden.ids("input_ids"), golden.rows(), None, None);
-        for (layer, state) in states.into_iter().enumerate() {
-            let name = format!("hidden.{layer}");
-            let found = read(state).await?;
+        let (source, mask) = (golden.source(), golden.mask());
+        let encoded = model.encode(&source, None);
+        for (layer, state) in model.encoder_states(&source, None).into_iter().enumerate() {
+            let name = format!("enc.hidden.{layer}");
             self.compare_unpadded(
                 format!("{family}: {name}"),
-                &found,
+                &read(state).await?,
                 &golden.f32(&name),
-                &golden.mask(),
+                &mask,
             );
         }
-        let last =
-            read(model.last_hidden(&golden.ids("input_ids"), golden.rows(), None, None)).await?;
+        if let Some(encoded) = &encoded {
+            self.compare_unpadded(
+                format!("{family}: enc.hidden.final"),
+                &read(encoded.states.clone()).await?,
+                &golden.f32("enc.hidden.final"),
+                &mask,
+            );
+        }
+        let prefix = if encoded.is_some() { "dec." } else { "" };
+        let (ids, mask) = (golden.decoder_ids(), golden.logits_mask());
+        let states = model.hidden_states(&ids, golden.rows(), encoded.as_ref(), None);
+        for (layer, state) in states.into_iter().enumerate() {
+            let name = format!("{prefix}hidden.{layer}");
+            self.compare_unpadded(
+                format!("{family}: {name}"),
+                &read(state).await?,
+                &golden.f32(&name),
+                &mask,
+            );
+        }
+        let last = model.last_hidden(&ids, golden.rows(), encoded.as_ref(), None);
+        let name = format!("{prefix}hidden.final");
         self.compare_unpadded(
-            format!("{family}: hidden.final"),
-            &last,
-            &golden.f32("hidden.final"),
-            &golden.mask(),
+            format!("{family}: {name}"),
+            &read(last).await?,
+            &golden.f32(&name),
+            &mask,
         );
         Ok(())
     }
@@ -178,13 +204,14 @@ impl Checks<'_> {
         model: &Decoder,
         golden: &Golden<'_>,
     ) -> Result<(), EngineError> {
-        let logits =
-            read(model.forward(&golden.ids("input_ids"), golden.rows(), None, None)).await?;
+        let encoded = model.encode(&golden.source(), None);
+        let (ids, rows) = (golden.decoder_ids(), golden.rows());
+        let logits = read(model.forward(&ids, rows, encoded.as_ref(), None)).await?;
         self.compare_unpadded(
             format!("{what}: logits"),
             &logits,
             &golden.f32("logits"),
-            &golden.mask(),
+            &golden.logits_mask(),
         );
         let examples = golden.examples();
         let rows: Vec<&Example> = examples.iter().collect();
@@ -214,9 +241,11 @@ impl Checks<'_> {
     async fn cached_decode(&mut self, family: &str) -> Result<(), EngineError> {
         let model = self.decoder(family, WeightFormat::F32).await?;
         let ids: Vec<u32> = (0..14).map(|i| (i * 37 + 3) % 100).collect();
-        let whole = read(model.forward(&ids, 1, None, None)).await?;
+        let source = PaddedIds::one(&ids[..9]);
+        let encoded = model.encode(&source, None);
+        let whole = read(model.forward(&ids, 1, encoded.as_ref(), None)).await?;
         let vocabulary = model.config.vocab_size;
-        let mut cache = model.new_cache(16, None);
+        let mut cache = model.new_cache(16, encoded);
         // A prefill of five, then one at a time.
         let mut position = 0;
         for piece in std::iter::once(&ids[..5]).chain(ids[5..].chunks(1)) {
@@ -233,44 +262,111 @@ impl Checks<'_> {
         Ok(())
     }
 
-    /// Greedy tokens; the error is the number that differ.
+    /// The golden prompt: ids to go on from, or a source for the encoder and the start token.
+    fn prompt(golden: &Golden<'_>, model: &Decoder) -> Prompt {
+        let ids = golden.ids("greedy.prompt");
+        match model.encoder {
+            None => Prompt {
+                source: Vec::new(),
+                ids,
+            },
+            Some(_) => Prompt {
+                source: ids,
+                ids: vec![2],
+            },
+        }
+    }
+
+    /// Greedy tokens to an EOS id or ten of them; the error is the number that differ.
     async fn greedy(&mut self, family: &str) -> Result<(), EngineError> {
         let golden = self
             .files
             .tensors(&format!("models/{family}/golden.safetensors"));
         let model = self.decoder(family, WeightFormat::F32).await?;
-        let (prompt, reference) = (golden.ids("greedy.prompt"), golden.ids("greedy.tokens"));
-        let mut cache = model.new_cache(prompt.len() + reference.len(), None);
-        let mut sampler = Sampler::new(Default::default());
-        let (mut next, mut wrong) = (prompt.clone(), 0);
-        for &expected in &reference {
-            let logits = read(model.decode(&next, 1, &mut cache, None)).await?;
-            let id = sampler.next(logits, &prompt);
-            wrong += u32::from(id != expected);
-            next = vec![id];
+        let prompt = Self::prompt(&golden, &model);
+        let early_end = golden.ids("greedy_eos.eos_token_id");
+        for (name, eos) in [("greedy", &model.config.eos), ("greedy_eos", &early_end)] {
+            let reference = golden.ids(&format!("{name}.tokens"));
+            let mut cache = prompt.open(&model, 10, None)?;
+            let mut sampler = Sampler::new(Default::default());
+            let (mut next, mut found) = (prompt.ids.clone(), Vec::new());
+            while found.len() < 10 && !found.last().is_some_and(|id| eos.contains(id)) {
+                let logits = read(model.decode(&next, 1, &mut cache, None)).await?;
+                let id = sampler.next(logits, &prompt.ids);
+                found.push(id);
+                next = vec![id];
+            }
+            self.count_different(format!("{family}: {name} tokens"), &found, &reference);
         }
-        let name = format!("{family}: greedy tokens that differ");
-        self.done.push(Check {
-            name,
-            error: f64::from(wrong),
-            allowed: 0.0,
-        });
         Ok(())
     }
 
-    async fn adapter_on_and_off(&mut self) -> Result<(), EngineError> {
-        let golden = self.files.tensors("lora/vaultgemma/golden.safetensors");
-        let model = self.decoder("vaultgemma", WeightFormat::F32).await?;
-        let (layout, values) = self.adapter("lora/vaultgemma", &model)?;
+    /// Compares ids; the error is the number that differ.
+    fn count_different(&mut self, what: String, found: &[u32], reference: &[u32]) {
+        let wrong = found.iter().zip(reference).filter(|(a, b)| a != b).count()
+            + found.len().abs_diff(reference.len());
+        self.done.push(Check {
+            name: format!("{what} that differ"),
+            error: wrong as f64,
+            allowed: 0.0,
+        });
+    }
+
+    /// Four beams over eight tokens, to the end and with an EOS id that ends some of them early.
+    async fn beams(&mut self, family: &str) -> Result<(), EngineError> {
+        let golden = self
+            .files
+            .tensors(&format!("models/{family}/golden.safetensors"));
+        let model = self.decoder(family, WeightFormat::F32).await?;
+        let prompt = Self::prompt(&golden, &model);
+        let early_end = golden.ids("beam_eos.eos_token_id");
+        for (name, eos) in [("beam", model.config.eos.clone()), ("beam_eos", early_end)] {
+            let settings = BeamSettings {
+                eos,
+                ..BeamSettings::new(&model, 8)
+            };
+            let beams = beam_search(&model, &prompt, None, &settings, async || Ok(())).await?;
+            let reference = golden.f32(&format!("{name}.scores"));
+            let scores: Vec<f32> = beams.iter().map(|beam| beam.score as f32).collect();
+            self.compare(
+                format!("{family}: {name} scores"),
+                &scores,
+                &reference,
+                1e-5,
+            );
+            let sequences = golden.ids(&format!("{name}.sequences"));
+            let width = sequences.len() / reference.len();
+            for (rank, (beam, sequence)) in beams.iter().zip(sequences.chunks(width)).enumerate() {
+                // Scores nearer than this may change places with the rounding; the first is always firm.
+                let firm = rank == 0 || reference[rank - 1] - reference[rank] > 1e-3;
+                if firm && (rank + 1 == beams.len() || reference[rank] - reference[rank + 1] > 1e-3)
+                {
+                    let mut tokens = [prompt.ids.as_slice(), &beam.tokens].concat();
+                    // transformers fills up with the EOS id, its padding id being 0.
+                    tokens.resize(width, settings.eos[0]);
+                    let what = format!("{family}: {name} {rank} tokens");
+                    self.count_different(what, &tokens, sequence);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn adapter_on_and_off(&mut self, family: &str) -> Result<(), EngineError> {
+        let folder = format!("lora/{family}");
+        let golden = self.files.tensors(&format!("{folder}/golden.safetensors"));
+        let model = self.decoder(family, WeightFormat::F32).await?;
+        let (layout, values) = self.adapter(&folder, &model)?;
         let adapter = layout.upload(&values, &self.open.device);
         for (adapter, name) in [(Some(&adapter), "logits"), (None, "logits_base")] {
-            let logits =
-                read(model.forward(&golden.ids("input_ids"), golden.rows(), None, adapter)).await?;
+            let encoded = model.encode(&golden.source(), adapter);
+            let (ids, rows) = (golden.decoder_ids(), golden.rows());
+            let logits = read(model.forward(&ids, rows, encoded.as_ref(), adapter)).await?;
             self.compare_unpadded(
-                format!("PEFT: {name}"),
+                format!("PEFT on {family}: {name}"),
                 &logits,
                 &golden.f32(name),
-                &golden.mask(),
+                &golden.logits_mask(),
             );
         }
         Ok(())
@@ -300,11 +396,32 @@ impl Checks<'_> {
         .await
     }
 
-    async fn gradient_of_each_example(&mut self) -> Result<(), EngineError> {
-        let golden = self.files.tensors("lora/vaultgemma/golden.safetensors");
-        let model = self.decoder("vaultgemma", WeightFormat::F32).await?;
-        let adapter = self.adapter("lora/vaultgemma", &model)?;
+    async fn gradient_of_each_example(&mut self, family: &str) -> Result<(), EngineError> {
+        let folder = format!("lora/{family}");
+        let golden = self.files.tensors(&format!("{folder}/golden.safetensors"));
+        let model = self.decoder(family, WeightFormat::F32).await?;
+        let adapter = self.adapter(&folder, &model)?;
         let examples = golden.examples();
+        let rows: Vec<&Example> = examples.iter().collect();
+        let mut all = FloatSum::new(adapter.0.parameters(), Clipping::None, &model.device());
+        let readings = self.sum(&model, &adapter, &rows, 3, &mut all).await?;
+        let losses: Vec<f32> = readings.losses.iter().map(|&loss| loss as f32).collect();
+        self.compare(
+            format!("PEFT on {family}: loss of each example"),
+            &losses,
+            &golden.f32("example_loss"),
+            LOSS_ALLOWED,
+        );
+        let mut reference = vec![0.0; adapter.0.parameters()];
+        fill(&adapter.0, &mut reference, |name| {
+            golden.f32(&format!("grad_sum.{name}"))
+        });
+        let sum = all.read().await?;
+        self.compare_scaled(
+            format!("PEFT on {family}: summed gradient"),
+            &sum,
+            &reference,
+        );
         for (row, example) in examples.iter().enumerate() {
             let mut sum = FloatSum::new(adapter.0.parameters(), Clipping::None, &model.device());
             self.sum(&model, &adapter, &[example], 1, &mut sum).await?;
@@ -315,7 +432,8 @@ impl Checks<'_> {
                 let length = all.len() / examples.len();
                 all[row * length..(row + 1) * length].to_vec()
             });
-            self.compare_scaled(format!("PEFT: gradient of example {row}"), &sum, &reference);
+            let what = format!("PEFT on {family}: gradient of example {row}");
+            self.compare_scaled(what, &sum, &reference);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use vaultlab_engine::EngineError;
 use vaultlab_engine::device::MemoryMeter;
 use vaultlab_engine::train::{Clipping, FloatSum, gradient_sum};
 use vaultlab_formats::checkpoint::{F32Tensor, write_f32};
+use vaultlab_formats::config::ModelConfig;
 use vaultlab_formats::examples::Example;
 use vaultlab_protocol::DeviceChoice;
 
@@ -11,7 +12,7 @@ use super::open;
 use crate::args::Grads;
 use crate::{Failure, files};
 
-/// A batch as JSON.
+/// A batch as JSON: ids with labels under them, or for T5Gemma the encoder's ids and the decoder's unshifted labels.
 #[derive(Deserialize)]
 struct Batch {
     input_ids: Vec<Vec<u32>>,
@@ -19,7 +20,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn examples(self, vocabulary: usize, context: usize) -> Result<Vec<Example>, EngineError> {
+    fn examples(self, config: &ModelConfig) -> Result<Vec<Example>, EngineError> {
         let bad = |message: String| Err(EngineError::Data(message));
         if self.input_ids.len() != self.labels.len() {
             return bad(format!(
@@ -28,29 +29,44 @@ impl Batch {
                 self.labels.len()
             ));
         }
+        let encoder = config.encoder.as_deref();
+        let reader = encoder.unwrap_or(config);
         let mut examples = Vec::new();
         for (row, (ids, labels)) in self.input_ids.into_iter().zip(self.labels).enumerate() {
-            if ids.len() != labels.len() || ids.is_empty() || ids.len() > context {
+            // A decoder's labels lie under its ids; an encoder's ids have a length of their own.
+            let fits = match encoder {
+                None => ids.len() == labels.len(),
+                Some(_) => !labels.is_empty() && labels.len() < config.context,
+            };
+            if !fits || ids.is_empty() || ids.len() > reader.context {
                 return bad(format!(
-                    "row {row}: {} ids, {} labels, context {context}",
+                    "row {row}: {} ids, {} labels, context {}",
                     ids.len(),
-                    labels.len()
+                    labels.len(),
+                    config.context
                 ));
             }
-            let known = ids.iter().all(|&id| (id as usize) < vocabulary)
+            let known = ids.iter().all(|&id| (id as usize) < reader.vocab_size)
                 && labels.iter().all(|&label| {
-                    label == -100 || usize::try_from(label).is_ok_and(|l| l < vocabulary)
+                    label == -100 || usize::try_from(label).is_ok_and(|l| l < config.vocab_size)
                 });
             if !known {
                 return bad(format!(
-                    "row {row} has an id outside the vocabulary of {vocabulary}"
+                    "row {row} has an id outside the vocabulary of {}",
+                    config.vocab_size
                 ));
             }
-            examples.push(Example {
-                ids,
-                labels,
-                source: Vec::new(),
-                truncated: false,
+            examples.push(match encoder {
+                None => Example {
+                    ids,
+                    labels,
+                    source: Vec::new(),
+                    truncated: false,
+                },
+                Some(_) => {
+                    let pad = config.pad.unwrap_or(0);
+                    Example::translation(ids, &labels, config.bos, pad)
+                }
             });
         }
         Ok(examples)
@@ -71,8 +87,7 @@ pub async fn run(args: &Grads, device: DeviceChoice) -> Result<Value, Failure> {
     let (layout, values) = open::adapter(&args.adapter, &model)?;
     let batch: Batch = serde_json::from_slice(&files::read(&args.batch)?)
         .map_err(|error| EngineError::Data(format!("{}: {error}", args.batch.display())))?;
-    let config = &model.decoder.config;
-    let examples = batch.examples(config.vocab_size, config.context)?;
+    let examples = batch.examples(&model.decoder.config)?;
     let references: Vec<&Example> = examples.iter().collect();
     let mut memory = MemoryMeter::default();
     let mut sum = FloatSum::new(layout.parameters(), Clipping::To(args.clip), &open.device);

@@ -2,6 +2,7 @@
 
 pub mod accounting;
 pub mod audit;
+pub mod beam;
 pub mod finetune;
 pub mod generate;
 pub mod grads;

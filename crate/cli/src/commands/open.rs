@@ -4,12 +4,14 @@ use std::path::Path;
 
 use vaultlab_engine::EngineError;
 use vaultlab_engine::device::{self, OpenDevice};
+use vaultlab_engine::generate::Prompt;
 use vaultlab_engine::host::Control;
 use vaultlab_engine::lab::{LoadedModel, import_adapter, load_model};
 use vaultlab_engine::lora::{DeviceAdapter, LoraLayout};
+use vaultlab_engine::model::Decoder;
 use vaultlab_protocol::DeviceChoice;
 
-use crate::args::{Model, Weights};
+use crate::args::{Ids, Model, Weights};
 use crate::files;
 use crate::host::Terminal;
 
@@ -50,6 +52,52 @@ pub async fn model_with_adapter(
         }
     };
     Ok((open, loaded, adapter))
+}
+
+/// The ids of a command as a prompt for the model.
+pub fn prompt(ids: &Ids, model: &Decoder) -> Result<Prompt, EngineError> {
+    let wrong = |message: &str| Err(EngineError::Settings(message.into()));
+    let config = &model.config;
+    let prompt = match &config.encoder {
+        None if !ids.encoder_ids.is_empty() || !ids.decoder_ids.is_empty() => {
+            return wrong("this model has no encoder; give --ids");
+        }
+        Some(_) if !ids.ids.is_empty() => {
+            return wrong("this model has an encoder; give --encoder-ids and --decoder-ids");
+        }
+        None => Prompt {
+            source: Vec::new(),
+            ids: ids.ids.clone(),
+        },
+        Some(_) if ids.decoder_ids.is_empty() => Prompt {
+            source: ids.encoder_ids.clone(),
+            ids: vec![config.bos],
+        },
+        Some(_) => Prompt {
+            source: ids.encoder_ids.clone(),
+            ids: ids.decoder_ids.clone(),
+        },
+    };
+    let source = config
+        .encoder
+        .as_deref()
+        .map(|encoder| (encoder, &prompt.source));
+    for (stack, ids) in source.into_iter().chain([(config, &prompt.ids)]) {
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= stack.vocab_size) {
+            return Err(EngineError::Settings(format!(
+                "id {id} is outside the vocabulary of {}",
+                stack.vocab_size
+            )));
+        }
+        if ids.is_empty() || ids.len() > stack.context {
+            return Err(EngineError::Settings(format!(
+                "{} ids, where 1 to {} are expected: the context",
+                ids.len(),
+                stack.context
+            )));
+        }
+    }
+    Ok(prompt)
 }
 
 /// Reads a PEFT adapter's folder.

@@ -1,4 +1,4 @@
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::Encoded;
 
@@ -55,10 +55,17 @@ impl LayerCache {
         }
     }
 
-    fn map(&mut self, f: impl Fn(Tensor<4>) -> Tensor<4>) {
-        self.keys = self.keys.take().map(&f);
-        self.values = self.values.take().map(&f);
-        self.crossing = self.crossing.take().map(|(k, v)| (f(k), f(v)));
+    fn select(&mut self, rows: &[i32]) {
+        let select = |x: Tensor<4>| {
+            let rows = Tensor::<1, Int>::from_data(TensorData::from(rows), &x.device());
+            x.select(0, rows)
+        };
+        self.keys = self.keys.take().map(select);
+        self.values = self.values.take().map(select);
+        // All sequences read the same source, so these rows are alike and only their number matters.
+        if let Some((k, v)) = self.crossing.take_if(|(k, _)| k.dims()[0] != rows.len()) {
+            self.crossing = Some((select(k), select(v)));
+        }
     }
 }
 
@@ -95,26 +102,11 @@ impl KvCache {
         self.capacity
     }
 
-    /// Makes `count` sequences of the one there is.
-    pub fn repeat(&mut self, count: usize) {
-        self.layers
-            .iter_mut()
-            .for_each(|layer| layer.map(|x| x.repeat_dim(0, count)));
-    }
-
     /// Goes on with the sequences numbered `rows`, any of them more than once.
     pub fn select(&mut self, rows: &[usize]) {
-        let Some(device) = self
-            .layers
-            .first()
-            .and_then(|layer| Some(layer.keys.as_ref()?.device()))
-        else {
-            return;
-        };
-        let rows: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
-        let rows = Tensor::<1, Int>::from_data(rows.as_slice(), &device);
+        let numbers: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
         for layer in &mut self.layers {
-            layer.map(|x| x.select(0, rows.clone()));
+            layer.select(&numbers);
         }
     }
 }

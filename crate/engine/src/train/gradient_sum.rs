@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
-use vaultlab_formats::config::ModelConfig;
-use vaultlab_formats::examples::{Example, MicroBatch, Widths};
+use vaultlab_formats::examples::{Example, MicroBatch};
 
 use super::Accumulator;
 use super::backprop::backward;
@@ -29,7 +28,8 @@ impl BatchReadings {
     }
 }
 
-/// Sums the examples' gradients into `accumulator`, through micro-batches of `micro_batch`, padded with masked rows.
+/// Sums the examples' gradients into `accumulator`, on the GPU through micro-batches of `micro_batch`, padded with
+/// masked rows, on the CPU device one by one.
 ///
 /// `pause` is awaited between micro-batches so that the caller's messages get through; its error ends the sum.
 ///
@@ -54,17 +54,12 @@ pub async fn gradient_sum<A: Accumulator, P: AsyncFnMut() -> Result<(), EngineEr
     let mut losses = vec![0.0; examples.len()];
     let mut norms = vec![0.0; examples.len()];
     let mut adapters = BTreeMap::new();
-    for Share {
-        members,
-        rows,
-        widths,
-    } in shares(examples, micro_batch, &model.config, &device)
-    {
+    for Share { members, rows } in shares(examples, micro_batch, &device) {
         let adapter = adapters
             .entry(rows)
             .or_insert_with(|| layout.upload_groups(parameters, rows, &device));
         let texts: Vec<&Example> = members.iter().map(|&i| examples[i]).collect();
-        let batch = MicroBatch::of_width(&texts, rows, widths, model.config.pad.unwrap_or(0));
+        let batch = MicroBatch::new(&texts, rows, model.config.pad.unwrap_or(0));
         let dropout = dropout.map(|dropout| dropout.of_rows(&members, rows));
         let pass = backward(model, layout, adapter, &batch, dropout.as_ref());
         memory.sample(&device);
@@ -98,49 +93,28 @@ struct Share {
     members: Vec<usize>,
     /// Rows computed, masked filler rows included.
     rows: usize,
-    /// Least widths in tokens.
-    widths: Widths,
 }
-
-/// Rows on the CPU device are padded to the next multiple of this.
-const CPU_WIDTH: usize = 8;
 
 /// Splits a logical batch into micro-batches of examples of like length, which saves padding.
 ///
 /// An example's gradient must not depend on the others of its micro-batch, not even in its last bit: the sensitivity
-/// of a private sum counts one row. The GPU kernels add in an order of each output's own, whatever the width and the
+/// of a private sum counts one row. The GPU kernels add in an order of each output's own, whatever the widths and the
 /// rows, so there every micro-batch may have the shape that suits the device. On the CPU device the order of a sum
-/// depends on the widths, so only examples of the same padded lengths share a micro-batch. (`tests/batch_mates.rs`.)
-fn shares(
-    examples: &[&Example],
-    micro_batch: usize,
-    config: &ModelConfig,
-    device: &Device,
-) -> Vec<Share> {
-    let on_gpu = ops::is_gpu(device);
-    let padded = |length: usize, context: usize| length.next_multiple_of(CPU_WIDTH).min(context);
-    let source_context = config.encoder.as_ref().map_or(0, |encoder| encoder.context);
-    let widths = |i: usize| match on_gpu {
-        true => Widths::default(),
-        false => Widths {
-            source: padded(examples[i].source.len(), source_context),
-            tokens: padded(examples[i].ids.len(), config.context),
-        },
+/// depends on the sizes of the whole product, down to the remainder of a chunk of logits, so there every example is
+/// computed alone. (`tests/batch_mates.rs`.)
+fn shares(examples: &[&Example], micro_batch: usize, device: &Device) -> Vec<Share> {
+    let (at_once, filled) = match ops::is_gpu(device) {
+        // One shape, so that buffers are used again.
+        true => (micro_batch, micro_batch),
+        false => (1, 1),
     };
     let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.sort_by_key(|&i| {
-        let own = widths(i);
-        let length = examples[i].source.len() + examples[i].ids.len();
-        (own.source, own.tokens, length)
-    });
+    order.sort_by_key(|&i| examples[i].source.len() + examples[i].ids.len());
     order
-        .chunk_by(|&a, &b| widths(a) == widths(b))
-        .flat_map(|alike| alike.chunks(micro_batch))
+        .chunks(at_once)
         .map(|members| Share {
             members: members.to_vec(),
-            // One shape on the GPU, so that buffers are used again.
-            rows: if on_gpu { micro_batch } else { members.len() },
-            widths: widths(members[0]),
+            rows: filled,
         })
         .collect()
 }

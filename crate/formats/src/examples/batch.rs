@@ -12,11 +12,10 @@ pub struct PaddedIds {
 }
 
 impl PaddedIds {
-    /// Pads `sequences` to the longest of them, and to at least `width`, and adds rows of padding up to `rows`.
-    pub fn new(sequences: &[&[u32]], rows: usize, width: usize, pad: u32) -> Self {
+    /// Pads `sequences` to the longest of them and adds rows of padding up to `rows`.
+    pub fn new(sequences: &[&[u32]], rows: usize, pad: u32) -> Self {
         let rows = rows.max(sequences.len());
-        let longest = sequences.iter().map(|ids| ids.len()).max().unwrap_or(0);
-        let width = width.max(longest);
+        let width = sequences.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let mut ids = vec![pad; rows * width];
         let mut lengths = vec![0; rows];
         for (row, sequence) in sequences.iter().enumerate() {
@@ -33,7 +32,7 @@ impl PaddedIds {
 
     /// One sequence without padding.
     pub fn one(ids: &[u32]) -> Self {
-        Self::new(&[ids], 1, 0, 0)
+        Self::new(&[ids], 1, 0)
     }
 }
 
@@ -59,18 +58,13 @@ impl MicroBatch {
     /// there are already as many). Causal attention never sees padding on the right, the encoder's
     /// lengths keep it from its own, and masked rows have no loss, so none of it changes the result.
     pub fn new(examples: &[&Example], rows: usize, pad: u32) -> Self {
-        Self::of_width(examples, rows, Widths::default(), pad)
-    }
-
-    /// The same, padded to at least these widths.
-    pub fn of_width(examples: &[&Example], rows: usize, widths: Widths, pad: u32) -> Self {
         let ids: Vec<&[u32]> = examples.iter().map(|e| e.ids.as_slice()).collect();
         let sources: Vec<&[u32]> = examples.iter().map(|e| e.source.as_slice()).collect();
         let PaddedIds {
             width,
             ids: input_ids,
             lengths,
-        } = PaddedIds::new(&ids, rows, widths.tokens, pad);
+        } = PaddedIds::new(&ids, rows, pad);
         let mut labels = vec![IGNORED; input_ids.len()];
         for (row, example) in examples.iter().enumerate() {
             let start = row * width;
@@ -82,16 +76,7 @@ impl MicroBatch {
             input_ids,
             labels,
             lengths,
-            source: PaddedIds::new(&sources, rows, widths.source, pad),
+            source: PaddedIds::new(&sources, rows, pad),
         }
     }
-}
-
-/// Least widths of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Widths {
-    /// Of what an encoder reads.
-    pub source: usize,
-    /// Of the decoder's tokens.
-    pub tokens: usize,
 }

@@ -4,7 +4,7 @@ mod batch;
 mod encode;
 mod split;
 
-pub use batch::{MicroBatch, PaddedIds, Widths};
+pub use batch::{MicroBatch, PaddedIds};
 pub use encode::{Encoded, Example, IGNORED, SkipReason, encode_row, encode_translation};
 pub use split::{Split, canonical, split_held_out};
 
