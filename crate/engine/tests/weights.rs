@@ -17,7 +17,7 @@ fn logits(format: WeightFormat, device: usize) -> Vec<f32> {
         .map(|id| id as u32)
         .collect();
     let model = decoder("models/vaultgemma", format, devices()[device]);
-    let hidden = model.last_hidden(&ids, shape[0], None);
+    let hidden = model.last_hidden(&ids, shape[0], None, None);
     pollster::block_on(read(hidden)).expect("reads")
 }
 
