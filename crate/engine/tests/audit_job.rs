@@ -55,7 +55,7 @@ fn run(steps: u32, batch: u32) -> RunSettings {
         steps,
         logical_batch: batch,
         micro_batch: 8,
-        learning_rate: 2e-2,
+        learning_rate: 1e-2,
         warmup_steps: 2,
         weight_decay: 0.0,
         lora: LoraSettings {
@@ -158,7 +158,7 @@ fn audit(model: &LoadedModel, settings: &AuditSettings, steps: u32, host: &Recor
 }
 
 /// The job from end to end: canaries in words, a planted secret and its candidates, training, attack, report.
-/// A secret that is trained on for 70 steps among few rows comes first of 61 candidates; one in no row does
+/// A secret that is trained on for 120 steps among few rows comes first of 61 candidates; one in no row does
 /// not stand out.
 #[test]
 fn the_job_reports_both_bounds_and_exposure() {
@@ -186,9 +186,9 @@ fn the_job_reports_both_bounds_and_exposure() {
         vec![secret("7391", true), secret("2604", false), listed],
     );
     let host = Recorder::default();
-    let audited = audit(&model, &settings, 70, &host);
+    let audited = audit(&model, &settings, 120, &host);
     let report = audited.report.expect("was not stopped");
-    assert_eq!((report.canaries, report.guesses, report.steps), (6, 4, 70));
+    assert_eq!((report.canaries, report.guesses, report.steps), (6, 4, 120));
     assert_eq!(report.rows, 4 + report.included + 1);
     let truly_included = report
         .scores
