@@ -96,10 +96,19 @@ impl Composer {
     /// Bounds on ε at `delta` after `phases`; see [`Self::upper`].
     pub(crate) fn epsilon(&mut self, phases: &[Phase], delta: f64) -> Between {
         if let Some(Between { lower, upper }) = self.between(phases, Goal::at_delta(delta)) {
-            // An upper bound of 0 is no logarithm but the plain finding that δ alone suffices.
+            if upper > 0.0 {
+                return Between {
+                    lower: (lower - ROUNDING).max(0.0),
+                    upper: upper + ROUNDING,
+                };
+            }
+            // On a coarsened grid fuzzing found a 0 that was none; there basic composition must say so too.
             return Between {
-                lower: (lower - ROUNDING).max(0.0),
-                upper: if upper > 0.0 { upper + ROUNDING } else { upper },
+                lower: 0.0,
+                upper: match self.tolerance > GRID_TOLERANCE {
+                    true => exact::basic(&merge(phases), &self.sides, delta),
+                    false => 0.0,
+                },
             };
         }
         let basic = exact::basic(&merge(phases), &self.sides, delta);
