@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::{Golden, decoder, devices};
+use common::{Golden, Silent, decoder, devices};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use vaultlab_engine::EngineError;
-use vaultlab_engine::host::{Control, Host};
+use vaultlab_engine::host::Control;
 use vaultlab_engine::lora::LoraLayout;
 use vaultlab_engine::train::{
     Attack, AuditedRows, MadeUpRow, Trainer, TrainingData, calibrated_scores, row_losses,
@@ -17,9 +17,7 @@ use vaultlab_privacy::audit::{GuessRule, epsilon_lower_bound, p_value};
 use vaultlab_privacy::calibrate::noise_multiplier;
 use vaultlab_privacy::ledger::{DatasetRows, MemoryStore, RowLedger};
 use vaultlab_privacy::randomness::Randomness;
-use vaultlab_protocol::{
-    Event, LoraSettings, PrivacySettings, RunSettings, TrainEnd, WeightFormat,
-};
+use vaultlab_protocol::{LoraSettings, PrivacySettings, RunSettings, TrainEnd, WeightFormat};
 
 /// A row of random tokens of the golden model's vocabulary, the last `targets` of which are learnt.
 fn random_row(random: &mut ChaCha20Rng, tokens: usize, targets: usize) -> MadeUpRow {
@@ -183,31 +181,12 @@ fn canaries_are_part_of_the_data_set() {
     let settings = run(Some(privacy), 2, 6);
     let trainer = Trainer::begin(&model, data, cpu.health.clone(), settings, store.clone());
     let mut trainer = pollster::block_on(trainer).expect("begins");
-    let host = Quiet;
+    let host = Silent;
     pollster::block_on(trainer.run(&host, &Control::default())).expect("runs");
     let ledger = pollster::block_on(RowLedger::read(&store, &base.rows)).expect("reads");
     let spent = ledger.spent(1e-5).expect("accounts");
     assert_eq!(spent.charges.steps(), 2);
     assert!((spent.epsilon - trainer.epsilon().expect("private")).abs() < 1e-9);
-}
-
-/// Keeps nothing.
-struct Quiet;
-
-impl Host for Quiet {
-    fn emit(&self, _event: Event) {}
-
-    fn emit_files(&self, _event: Event, _files: Vec<Vec<u8>>) {}
-
-    async fn breathe(&self) {}
-
-    fn now_ms(&self) -> f64 {
-        0.0
-    }
-
-    async fn save_checkpoint(&self, _bytes: Vec<u8>) -> Result<(), EngineError> {
-        Ok(())
-    }
 }
 
 /// δ of the claims, small enough that its part in a p-value stays below 10^-6.
@@ -241,7 +220,7 @@ fn attack(private: bool) -> Attack {
     let store = MemoryStore::default();
     let trainer = Trainer::begin(&model, audited.data(), cpu.health.clone(), settings, store);
     let mut trainer = pollster::block_on(trainer).expect("begins");
-    let end = pollster::block_on(trainer.run(&Quiet, &Control::default())).expect("runs");
+    let end = pollster::block_on(trainer.run(&Silent, &Control::default())).expect("runs");
     assert_eq!(end, TrainEnd::Finished);
     let outcome = trainer.outcome();
     let adapter = outcome.layout.upload(&outcome.parameters, &model.device());

@@ -2,9 +2,8 @@
 
 mod common;
 
-use common::{decoder, devices, golden};
-use vaultlab_engine::EngineError;
-use vaultlab_engine::host::{Control, Host};
+use common::{Silent, decoder, devices, golden};
+use vaultlab_engine::host::Control;
 use vaultlab_engine::lab::{RowEncoder, export_adapter, prepare_rows};
 use vaultlab_engine::train::{Trainer, TrainingData};
 use vaultlab_formats::dataset::read_table;
@@ -12,27 +11,8 @@ use vaultlab_formats::tokenizer::Tokenizer;
 use vaultlab_privacy::ledger::{MemoryStore, RowLedger};
 use vaultlab_privacy::statement::verify;
 use vaultlab_protocol::{
-    ColumnMapping, DataSettings, Event, LoraSettings, PrivacySettings, RunSettings, WeightFormat,
+    ColumnMapping, DataSettings, LoraSettings, PrivacySettings, RunSettings, WeightFormat,
 };
-
-/// Takes no notice.
-struct Silent;
-
-impl Host for Silent {
-    fn emit(&self, _event: Event) {}
-
-    fn emit_files(&self, _event: Event, _files: Vec<Vec<u8>>) {}
-
-    async fn breathe(&self) {}
-
-    fn now_ms(&self) -> f64 {
-        0.0
-    }
-
-    async fn save_checkpoint(&self, _bytes: Vec<u8>) -> Result<(), EngineError> {
-        Ok(())
-    }
-}
 
 /// Thirty rows of three columns as CSV, and as JSON lines with the columns the other way round.
 fn files() -> [(String, &'static str); 2] {

@@ -14,55 +14,39 @@ use vaultlab_privacy::ledger::{
 };
 use vaultlab_privacy::session::{HostSum, PrivacyError, PrivacyPlan, ReleasedGradient};
 
-/// A store that lets another task run before charges are read and before they are written.
-struct Interruptible(MemoryStore);
+/// A store that lets another task run before charges are read and before they are written, and with
+/// `at_rows` before every other operation too.
+struct Interruptible {
+    store: MemoryStore,
+    at_rows: bool,
+}
 
-/// A store that lets another task run before every operation.
-struct AlwaysInterruptible(MemoryStore);
-
-impl LedgerStore for AlwaysInterruptible {
-    async fn load(&self, fingerprint: &DatasetFingerprint) -> Result<Vec<Vec<u8>>, StoreError> {
-        Pause(false).await;
-        self.0.load(fingerprint).await
+impl Interruptible {
+    fn at_charges(store: MemoryStore) -> Self {
+        Self {
+            store,
+            at_rows: false,
+        }
     }
 
-    async fn save_durably(
-        &self,
-        fingerprint: &DatasetFingerprint,
-        session: &SessionId,
-        record: &[u8],
-    ) -> Result<(), StoreError> {
-        Pause(false).await;
-        self.0.save_durably(fingerprint, session, record).await
+    fn always(store: MemoryStore) -> Self {
+        Self {
+            store,
+            at_rows: true,
+        }
     }
 
-    async fn data_sets(&self) -> Result<Vec<DatasetFingerprint>, StoreError> {
-        Pause(false).await;
-        self.0.data_sets().await
-    }
-
-    async fn load_rows(
-        &self,
-        fingerprint: &DatasetFingerprint,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        Pause(false).await;
-        self.0.load_rows(fingerprint).await
-    }
-
-    async fn save_rows_durably(
-        &self,
-        fingerprint: &DatasetFingerprint,
-        record: &[u8],
-    ) -> Result<(), StoreError> {
-        Pause(false).await;
-        self.0.save_rows_durably(fingerprint, record).await
+    async fn pause_at_rows(&self) {
+        if self.at_rows {
+            Pause(false).await;
+        }
     }
 }
 
 impl LedgerStore for Interruptible {
     async fn load(&self, fingerprint: &DatasetFingerprint) -> Result<Vec<Vec<u8>>, StoreError> {
         Pause(false).await;
-        self.0.load(fingerprint).await
+        self.store.load(fingerprint).await
     }
 
     async fn save_durably(
@@ -72,18 +56,20 @@ impl LedgerStore for Interruptible {
         record: &[u8],
     ) -> Result<(), StoreError> {
         Pause(false).await;
-        self.0.save_durably(fingerprint, session, record).await
+        self.store.save_durably(fingerprint, session, record).await
     }
 
     async fn data_sets(&self) -> Result<Vec<DatasetFingerprint>, StoreError> {
-        self.0.data_sets().await
+        self.pause_at_rows().await;
+        self.store.data_sets().await
     }
 
     async fn load_rows(
         &self,
         fingerprint: &DatasetFingerprint,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.load_rows(fingerprint).await
+        self.pause_at_rows().await;
+        self.store.load_rows(fingerprint).await
     }
 
     async fn save_rows_durably(
@@ -91,7 +77,8 @@ impl LedgerStore for Interruptible {
         fingerprint: &DatasetFingerprint,
         record: &[u8],
     ) -> Result<(), StoreError> {
-        self.0.save_rows_durably(fingerprint, record).await
+        self.pause_at_rows().await;
+        self.store.save_rows_durably(fingerprint, record).await
     }
 }
 
@@ -155,7 +142,8 @@ fn at_most_one_gets_the_last_step() {
     let (mut got_one, mut got_none) = (0, 0);
     for schedule in 0..1_u64 << 8 {
         let store = MemoryStore::default();
-        let mut sessions = [1, 2].map(|run| begin(plan, run, 0, Interruptible(store.clone())));
+        let mut sessions =
+            [1, 2].map(|run| begin(plan, run, 0, Interruptible::at_charges(store.clone())));
         let [Ok(a), Ok(b)] = &mut sessions else {
             panic!("both begin")
         };
@@ -186,7 +174,8 @@ fn no_charge_is_overwritten() {
     for schedule in 0..1_u64 << 8 {
         let store = MemoryStore::default();
         // Two tabs that resumed the same run.
-        let mut sessions = [1, 1].map(|run| begin(PLAN, run, 0, Interruptible(store.clone())));
+        let mut sessions =
+            [1, 1].map(|run| begin(PLAN, run, 0, Interruptible::at_charges(store.clone())));
         let [Ok(a), Ok(b)] = &mut sessions else {
             panic!("both begin")
         };
@@ -228,7 +217,7 @@ fn at_most_one_gets_the_last_step_of_a_shared_row() {
         let mut run = 0;
         let mut sessions = data_sets.clone().map(|rows| {
             run += 1;
-            begin_on(rows, plan, run, 0, AlwaysInterruptible(store.clone()))
+            begin_on(rows, plan, run, 0, Interruptible::always(store.clone()))
         });
         let [Ok(a), Ok(b)] = &mut sessions else {
             panic!("both begin")

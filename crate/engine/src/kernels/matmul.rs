@@ -72,8 +72,14 @@ impl Loader {
             None => include_str!("../../../../shaders/weights_f32.wgsl"),
             Some(Packing::F16) => include_str!("../../../../shaders/weights_f16.wgsl"),
             Some(Packing::Int8) => include_str!("../../../../shaders/weights_int8.wgsl"),
-            Some(Packing::Nf4) => include_str!("../../../../shaders/weights_nf4_plain.wgsl"),
-            Some(Packing::Nf4Double) => include_str!("../../../../shaders/weights_nf4.wgsl"),
+            Some(Packing::Nf4) => concat!(
+                include_str!("../../../../shaders/nf4_level.wgsl"),
+                include_str!("../../../../shaders/weights_nf4_plain.wgsl")
+            ),
+            Some(Packing::Nf4Double) => concat!(
+                include_str!("../../../../shaders/nf4_level.wgsl"),
+                include_str!("../../../../shaders/weights_nf4.wgsl")
+            ),
         }
     }
 

@@ -93,15 +93,7 @@ impl Decoder {
         adapter: Option<&DeviceAdapter>,
     ) -> Vec<Tensor<3>> {
         let mut states = Vec::with_capacity(self.stack.blocks.len() + 1);
-        let around = |_| BlockContext {
-            encoded,
-            ..BlockContext::default()
-        };
-        let last = self
-            .stack
-            .run(self.stack.embed(ids, batch), adapter, around, |x| {
-                states.push(x.clone());
-            });
+        let last = self.run(ids, batch, encoded, adapter, |x| states.push(x.clone()));
         states.push(last);
         states
     }
@@ -114,15 +106,26 @@ impl Decoder {
         encoded: Option<&Encoded>,
         adapter: Option<&DeviceAdapter>,
     ) -> Tensor<2> {
+        let x = self.run(ids, batch, encoded, adapter, |_| {});
+        let [batch, time, hidden] = x.dims();
+        self.stack.norm(x.reshape([batch * time, hidden]))
+    }
+
+    /// The output of the last block; `each` sees every block's input.
+    fn run(
+        &self,
+        ids: &[u32],
+        batch: usize,
+        encoded: Option<&Encoded>,
+        adapter: Option<&DeviceAdapter>,
+        each: impl FnMut(&Tensor<3>),
+    ) -> Tensor<3> {
         let around = |_| BlockContext {
             encoded,
             ..BlockContext::default()
         };
-        let x = self
-            .stack
-            .run(self.stack.embed(ids, batch), adapter, around, |_| {});
-        let [batch, time, hidden] = x.dims();
-        self.stack.norm(x.reshape([batch * time, hidden]))
+        let x = self.stack.embed(ids, batch);
+        self.stack.run(x, adapter, around, each)
     }
 
     /// Logits at every position of `ids` `[batch, time]`; result `[batch · time, vocabulary]`.

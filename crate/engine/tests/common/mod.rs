@@ -6,10 +6,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use vaultlab_engine::EngineError;
 use vaultlab_engine::device::{self, OpenDevice};
+use vaultlab_engine::host::Host;
 use vaultlab_engine::weights::{MemorySource, ModelFiles};
 use vaultlab_formats::checkpoint::Header;
-use vaultlab_protocol::{DeviceChoice, WeightFormat};
+use vaultlab_protocol::{DeviceChoice, Event, WeightFormat};
 
 /// A file of golden tensors.
 pub struct Golden {
@@ -118,4 +120,23 @@ pub fn assert_close(what: &str, found: &[f32], reference: &[f32], tolerance: f64
         error <= tolerance,
         "{what}: relative error {error:e} exceeds {tolerance:e}"
     );
+}
+
+/// A host that keeps nothing and shows nothing.
+pub struct Silent;
+
+impl Host for Silent {
+    fn emit(&self, _event: Event) {}
+
+    fn emit_files(&self, _event: Event, _files: Vec<Vec<u8>>) {}
+
+    async fn breathe(&self) {}
+
+    fn now_ms(&self) -> f64 {
+        0.0
+    }
+
+    async fn save_checkpoint(&self, _bytes: Vec<u8>) -> Result<(), EngineError> {
+        Ok(())
+    }
 }
